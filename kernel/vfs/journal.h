@@ -1,0 +1,40 @@
+// Journal: how a closed epoch reaches the device. A file system with a log plugs its own in
+// (Mount::set_journal); the ordered journal serves the others.
+#pragma once
+
+#include "kernel/sys/transaction.h"
+
+#include "hostshim/block_device.h"
+
+#include <span>
+#include <vector>
+
+namespace rump {
+
+/// A copy of one dirty block as the epoch leaves it.
+struct StagedBlock {
+    uint64_t offset;                       // bytes on the device
+    std::span<const std::byte> bytes;      // valid during commit()
+    WritePhase phase;
+    std::vector<uint32_t> after;           // indexes of blocks that must be on the device before
+};
+
+class Journal {
+public:
+    virtual ~Journal() = default;
+    /// Makes `blocks` durable as one change, or in an order that is safe. File data of the epoch has
+    /// been handed to the device before, not flushed. One call at a time. EIO: the mount stops
+    /// writing.
+    virtual Result<void> commit(std::span<const StagedBlock> blocks) = 0;
+    /// Everything is at home and the log is empty: before end_writing(). EIO.
+    virtual Result<void> checkpoint() { return {}; }
+    /// Blocks within the range were freed in the open epoch: a log revokes them.
+    virtual void revoke(uint64_t offset, uint64_t length) { (void)offset, (void)length; }
+    /// Whether order() matters.
+    virtual bool ordered() const { return false; }
+};
+
+/// Phases in turn, a flush after each that wrote; device order within one.
+std::unique_ptr<Journal> make_ordered_journal(host::BlockDevice& device);
+
+} // namespace rump

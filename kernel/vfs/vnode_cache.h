@@ -1,0 +1,51 @@
+// Vnode cache: every vnode of one mount that is in core, by number; the life cycle drawn in
+// sys/vnode.h.
+#pragma once
+
+#include "kernel/kern/counters.h"
+#include "kernel/sys/vnode.h"
+
+#include "hostshim/lock.h"
+
+#include <memory>
+
+namespace rump {
+
+class VnodeCache {
+public:
+    /// Unreferenced vnodes beyond `limit` are reclaimed, least recently used first.
+    explicit VnodeCache(uint32_t limit);
+    /// ASSERTs that no reference is left, unless abandon() ran.
+    ~VnodeCache();
+
+    /// A new reference to the cached vnode of `number`; empty when there is none. ESTALE: it is being
+    /// taken apart.
+    Result<VnodeRef> find(InodeNumber number);
+    /// Makes a fresh vnode active. When another thread was first with this number, its vnode is
+    /// returned and the fresh one dropped.
+    VnodeRef insert(std::unique_ptr<Vnode> fresh);
+    /// Calls `visit` for every vnode in the cache, with a reference held, no shard locked.
+    void each(FunctionRef<void(Vnode&)> visit);
+
+    uint64_t active() const;   // with references
+    uint64_t cached() const;   // all
+    /// Reclaims every inactive vnode that is not dirty.
+    void drop_inactive();
+    /// Unmount by force: forgets which vnodes there are; their owners hold dead objects that answer
+    /// EIO until the last reference goes. See Mount::unmount.
+    void abandon();
+
+    Counter loads, hits, reclaims; // enrolled by the mount
+
+private:
+    friend class VnodeRef;
+    struct Shard;
+    void reference(Vnode& vnode);
+    void release(Vnode& vnode);
+    Shard& shard_of(InodeNumber number);
+
+    const uint32_t limit_;
+    std::unique_ptr<Shard[]> shards_;
+};
+
+} // namespace rump
