@@ -17,9 +17,9 @@ namespace rump::host {
 enum class Rank : uint8_t {
     kernel_mounts,   // the kernel's table of mounts
     mount_state,     // remount and unmount of one mount
-    commit,          // one commit of a mount at a time
     rename,          // renames of directories between directories, per mount
     vnode,           // a vnode; several: parent before child, unrelated ones by address
+    commit,          // one commit of a mount at a time; takes no vnode locks
     epoch,           // held shared by a transaction, exclusively while a commit collects
     fs_node,         // in-core inode state beside the vnode lock
     fs_mount,        // a file system's own state (groups, free counts, lists); several allowed

@@ -39,7 +39,7 @@ struct MountOptions {
     ErrorPolicy errors = ErrorPolicy::remount_read_only;
     uint64_t cache_bytes = 8u << 20;    // buffer cache: clean and dirty blocks
     uint32_t vnode_limit = 16384;       // unreferenced vnodes that stay cached
-    uint32_t name_limit = 16384;        // entries of the name cache
+    uint32_t name_limit = 32768;        // entries of the name cache
     std::optional<uint32_t> uid, gid;   // what every file's owner is shown as; changes of it are EPERM
     std::optional<uint32_t> umask;      // taken away from every mode shown
     OptionSet fs;                       // the file system's own
@@ -65,6 +65,8 @@ public:
     bool read_only() const { return read_only_.load(std::memory_order_acquire); }
     /// A structure was found corrupt, or a write failed, since mounting.
     bool tainted() const { return tainted_.load(std::memory_order_relaxed); }
+    /// Taken away by force or aborted: every operation answers EIO.
+    bool dead() const { return dead_.load(std::memory_order_relaxed); }
 
     // --- for the generic layer and adapters ------------------------------------------------------
 
@@ -140,8 +142,9 @@ protected:
     /// never fails for lack of space here). No transaction is open; vnode locks are not held, in-core
     /// state has its own (Rank::fs_node). EIO, EUCLEAN.
     virtual Result<void> epoch_collect(Transaction& tx);
-    /// The epoch is on the device: what it freed may be used again. May open transactions.
-    virtual void epoch_committed();
+    /// The epoch is on the device: what it freed may be used again, so the maps say so now, by `tx`,
+    /// which belongs to the next epoch and is ended by the caller. begin() must not be called.
+    virtual void epoch_committed(Transaction& tx);
 
     /// Marks the file system in use (superblock state, mount count), recovers a log, takes orphans
     /// away. Called before the first write: at mount, or at remount to read/write. Failure: why it
@@ -156,6 +159,9 @@ protected:
 private:
     friend class Kernel;
     friend class Epoch;
+
+    /// After the type's mount(): the first start_writing() unless read-only.
+    FailureOr<void> go_live();
 
     // constant after construction
     Kernel& kernel_;
@@ -174,7 +180,16 @@ private:
     std::atomic<bool> tainted_{false};
     std::atomic<bool> dead_{false}; // force-unmounted or panicked
 
+    std::atomic<uint32_t> reports_{0}; // of corruption; a bad image must not flood the log
+
     host::Mutex state_mutex_{host::Rank::mount_state}; // remount, unmount
+
+    struct Enrolments; // of the counters of the caches
+    std::unique_ptr<Enrolments> enrolments_;
+
+    FailureOr<void> start_writing() REQUIRES(state_mutex_);
+    Result<void> stop_writing() REQUIRES(state_mutex_);
+    void report(std::string_view place, std::string_view what);
 };
 
 } // namespace rump

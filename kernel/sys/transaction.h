@@ -80,8 +80,10 @@ public:
 
 private:
     friend class Epoch;
-    explicit Transaction(Epoch& epoch) : epoch_(&epoch) {}
+    /// `holds_lock`: ends with a release of the epoch lock.
+    Transaction(Epoch& epoch, bool holds_lock) : epoch_(&epoch), holds_lock_(holds_lock) {}
     void undo();
+    void end();
 
     struct UndoStep {
         Buf buf; // empty: an action
@@ -89,7 +91,8 @@ private:
         uint32_t length = 0;
         size_t at = 0; // in saved_ or overflow_; of an action: index
     };
-    Epoch* epoch_;
+    Epoch* epoch_; // null: ended or moved from
+    bool holds_lock_;
     std::vector<UndoStep> steps_;
     std::vector<std::byte> saved_;
     std::vector<std::function<void()>> actions_;

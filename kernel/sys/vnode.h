@@ -257,12 +257,12 @@ private:
     const FileType type_;
 
     // owned by VnodeCache (vfs/vnode_cache.cc)
-    std::atomic<uint32_t> references_{0};
-    bool dying_ = false;   // guarded by its shard's mutex
-    bool on_lru_ = false;  // guarded by its shard's mutex
+    std::atomic<uint64_t> references_{0};   // low half: count; high half: how often one was taken
+    std::atomic<bool> accessed_{false};     // since the clock hand came by
+    bool dying_ = false;                    // guarded by its shard's mutex, as all below
     Vnode* hash_next_ = nullptr;
-    Vnode* lru_next_ = nullptr;
-    Vnode* lru_previous_ = nullptr;
+    Vnode* ring_next_ = nullptr;
+    Vnode* ring_previous_ = nullptr;
 };
 
 } // namespace rump

@@ -28,13 +28,16 @@ public:
     ~BufferCache();
 
     /// The block at `offset` (bytes), read when it is not cached; concurrent readers of one block wait
-    /// for one read. EIO; EUCLEAN when it lies beyond the device (ask your geometry first).
+    /// for one read. A cached block that is larger is returned as it is (a directory's last fragments);
+    /// a smaller one that nobody holds grows.
+    /// EIO; EUCLEAN when it lies beyond the device or a smaller block stands there and is held.
     Result<Buf> read(uint64_t offset, uint32_t size);
-    /// The same for a block whose contents do not matter: zeros, no read; the caller modifies all of
-    /// it under a transaction. EUCLEAN as above.
-    Result<Buf> get_zeroed(uint64_t offset, uint32_t size);
-    /// Blocks within [offset, offset + length) are free now: their buffers are dropped, dirty
-    /// contents are not written. The caller holds no Buf of them, or does not use it any more.
+    /// The same for a block that is allocated just now, whose contents do not matter: no read. Zeros
+    /// when it was not cached, its old bytes otherwise: the caller modifies all of it under a
+    /// transaction. EUCLEAN as above.
+    Result<Buf> get_fresh(uint64_t offset, uint32_t size);
+    /// Blocks within [offset, offset + length) are free for good (their epoch is committed): their
+    /// buffers are dropped, dirty contents are not written.
     void forget(uint64_t offset, uint64_t length);
     /// Starts reading what is not cached, if that is cheap. Never fails.
     void read_ahead(uint64_t offset, uint64_t length);
@@ -53,9 +56,13 @@ private:
     friend class Transaction;
     struct Shard;
 
-    Shard& shard_of(uint64_t offset);
-    void release(CachedBlock& block);
+    Shard& shard_of(uint64_t offset) const;
+    Result<Buf> get(uint64_t offset, uint32_t size, bool read);
+    Result<void> fill(Shard& shard, CachedBlock& block);
+    CachedBlock* lookup(Shard& shard, uint64_t offset, uint32_t size, bool& held_smaller);
+    void mark_dirty(CachedBlock& block, WritePhase phase);
     void shrink(Shard& shard);
+    static void release(CachedBlock* block);
 
     // constant after construction
     host::BlockDevice& device_;

@@ -10,6 +10,8 @@
 
 #include <atomic>
 #include <memory>
+#include <unordered_map>
+#include <vector>
 
 namespace rump {
 
@@ -28,8 +30,9 @@ public:
     Result<Transaction> begin();
     /// Commits what is dirty and waits until it is durable; with nothing dirty, only flushes the
     /// device when file data was written since the last flush. Concurrent callers share one commit.
-    /// Locks: none of rank epoch or later, no transaction open. EIO.
-    Result<void> commit();
+    /// `settle`: also what the commit itself frees in the maps (sync, unmount). Locks: none of rank
+    /// commit or later, no transaction open. EIO.
+    Result<void> commit(bool settle = false);
     /// Something was written past the buffer cache: the next commit must flush.
     void note_data_written() { data_written_.store(true, std::memory_order_relaxed); }
     /// True while this thread has a transaction open (debug builds; for ASSERT only).
@@ -39,9 +42,13 @@ public:
 
 private:
     friend class Transaction;
+    struct Staging;
 
-    Result<void> commit_round(bool& again) REQUIRES(commit_mutex_);
-    void finish(Transaction& tx, bool keep);
+    Result<void> commit_round(bool& freed) REQUIRES(commit_mutex_);
+    Result<void> collect(Staging& staging) NO_THREAD_SAFETY_ANALYSIS;
+    void stage_dirty_blocks(Staging& staging);
+    void finish_staged(Staging& staging, bool failed);
+    void close(Transaction& tx);
 
     // constant after mounting
     Mount& mount_;
@@ -49,22 +56,19 @@ private:
     std::unique_ptr<Journal> journal_;
 
     host::Mutex commit_mutex_{host::Rank::commit};
-    uint64_t commit_done_ GUARDED_BY(commit_mutex_) = 0;
+    uint64_t committed_ GUARDED_BY(commit_mutex_) = 0; // epochs below this number are durable
 
     host::RwLock open_lock_{host::Rank::epoch}; // shared: a transaction; exclusive: collecting
 
     // self-synchronized
     std::atomic<bool> data_written_{false};
     std::atomic<bool> failed_{false};
-    std::atomic<uint64_t> sequence_{0}; // of the open epoch
+    std::atomic<uint64_t> sequence_{0};      // of the open epoch
+    std::atomic<uint32_t> transactions_open_epoch_{0};
 
-    // rename order within the epoch
+    // order() within the open epoch, by offset of blocks: first -> those that wait for it
     host::Mutex order_mutex_{host::Rank::journal};
-    struct OrderEdge {
-        Buf first;
-        Buf then;
-    };
-    std::vector<OrderEdge> edges_ GUARDED_BY(order_mutex_);
+    std::unordered_map<uint64_t, std::vector<uint64_t>> followers_ GUARDED_BY(order_mutex_);
 };
 
 } // namespace rump

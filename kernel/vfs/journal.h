@@ -22,10 +22,10 @@ struct StagedBlock {
 class Journal {
 public:
     virtual ~Journal() = default;
-    /// Makes `blocks` durable as one change, or in an order that is safe. File data of the epoch has
-    /// been handed to the device before, not flushed. One call at a time. EIO: the mount stops
-    /// writing.
-    virtual Result<void> commit(std::span<const StagedBlock> blocks) = 0;
+    /// Makes `blocks` durable as one change, or in an order that is safe. `data_pending`: file data of
+    /// the epoch has been handed to the device and not flushed; it must be durable before what points
+    /// to it. One call at a time, `blocks` is not empty. EIO: the mount stops writing.
+    virtual Result<void> commit(std::span<const StagedBlock> blocks, bool data_pending) = 0;
     /// Everything is at home and the log is empty: before end_writing(). EIO.
     virtual Result<void> checkpoint() { return {}; }
     /// Blocks within the range were freed in the open epoch: a log revokes them.

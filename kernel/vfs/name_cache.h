@@ -15,7 +15,7 @@ namespace rump {
 class NameCache {
 public:
     /// Longer names are not kept: they are rare, and entries have one size.
-    static constexpr size_t longest = 39;
+    static constexpr size_t longest = 38;
 
     explicit NameCache(uint32_t limit);
     ~NameCache();

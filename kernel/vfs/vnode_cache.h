@@ -13,9 +13,10 @@ namespace rump {
 
 class VnodeCache {
 public:
-    /// Unreferenced vnodes beyond `limit` are reclaimed, least recently used first.
+    /// When there are more than `limit`, unreferenced ones are reclaimed as new ones come, roughly
+    /// least recently used first.
     explicit VnodeCache(uint32_t limit);
-    /// ASSERTs that no reference is left, unless abandon() ran.
+    /// ASSERTs that it is empty: drop_inactive(true) comes first.
     ~VnodeCache();
 
     /// A new reference to the cached vnode of `number`; empty when there is none. ESTALE: it is being
@@ -29,19 +30,19 @@ public:
 
     uint64_t active() const;   // with references
     uint64_t cached() const;   // all
-    /// Reclaims every inactive vnode that is not dirty.
-    void drop_inactive();
-    /// Unmount by force: forgets which vnodes there are; their owners hold dead objects that answer
-    /// EIO until the last reference goes. See Mount::unmount.
-    void abandon();
+    /// Reclaims every inactive vnode, dirty ones only when told so (their changes are lost: after a
+    /// commit that failed).
+    void drop_inactive(bool even_dirty);
 
     Counter loads, hits, reclaims; // enrolled by the mount
 
 private:
     friend class VnodeRef;
     struct Shard;
-    void reference(Vnode& vnode);
+    static void reference(Vnode& vnode);
     void release(Vnode& vnode);
+    void retire(Vnode& vnode);
+    void shrink(Shard& shard);
     Shard& shard_of(InodeNumber number);
 
     const uint32_t limit_;
