@@ -1,8 +1,9 @@
 // Locks of the emulated kernel, annotated for clang's thread-safety analysis, ranked in debug builds.
 //
 // The lock order of the whole suite is the order of `Rank`: a thread takes locks in rising rank only.
-// Locks of one rank are taken together only where the rank says so (vnode: parent before child, then
-// by address). A violation is our bug and asserts in debug builds; release builds do not track it.
+// Locks of one rank are taken together only where the rank says "several" (vnode: parent before child,
+// then by address). A violation is our bug and asserts in debug builds; release builds do not track it.
+// try_lock may be called in any order: it cannot wait, so it cannot deadlock.
 #pragma once
 
 #include "hostshim/annotations.h"
@@ -22,7 +23,7 @@ enum class Rank : uint8_t {
     commit,          // one commit of a mount at a time; takes no vnode locks
     epoch,           // held shared by a transaction, exclusively while a commit collects
     fs_node,         // in-core inode state beside the vnode lock
-    fs_mount,        // a file system's own state (groups, free counts, lists); several allowed
+    fs_mount,        // a file system's own state (groups, free counts, lists); several: its own order
     fs_group,        // one cylinder or block group
     vnode_cache,     // shards of the vnode cache
     name_cache,      // shards of the name cache
@@ -31,7 +32,7 @@ enum class Rank : uint8_t {
     buffer,          // one buffer's state while it is read
     journal,         // lists of a journal or an epoch
     p2k,             // adapters' tables
-    device,          // block devices with state (overlay, recording, faulty)
+    device,          // block devices with state (overlay, recording, faulty); several: outer first
     workers,         // queues of the worker threads
     counters,        // registration of counters
     log,             // the log sink
@@ -53,7 +54,8 @@ public:
     Rank rank() const { return rank_; }
 
 private:
-    friend class CondVar;
+    void lock_slow();
+
     std::atomic<uint32_t> state_{0}; // 0 free, 1 held, 2 held and somebody waits
     const Rank rank_;
 };
@@ -79,7 +81,10 @@ public:
     Rank rank() const { return rank_; }
 
 private:
-    std::atomic<uint32_t> state_{0}; // writer bit, waiting-writer bit, count of readers
+    void lock_slow();
+    void lock_shared_slow();
+
+    std::atomic<uint32_t> state_{0}; // writer, waiting writers, waiting readers, readers: lock.cc
     const Rank rank_;
 };
 
@@ -94,7 +99,10 @@ public:
     void notify_all();
 
 private:
-    std::atomic<uint32_t> sequence_{0};
+    bool wait_until_notified(Mutex& mutex, const uint64_t* timeout_ns) REQUIRES(mutex);
+
+    std::atomic<uint32_t> sequence_{0}; // what waiters sleep on; moves with every notification
+    std::atomic<uint32_t> waiters_{0};  // counted under the mutex, so that notifying nobody is free
 };
 
 template<class M>

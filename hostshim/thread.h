@@ -15,7 +15,7 @@ class Thread {
 public:
     /// `name` shows in ps and gdb, 15 bytes of it. EAGAIN when the host has no thread left.
     static Result<Thread> start(std::string name, std::function<void()> body);
-    Thread() = default;
+    Thread();
     Thread(Thread&&) noexcept;
     Thread& operator=(Thread&&) noexcept;
     ~Thread();

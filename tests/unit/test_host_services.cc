@@ -1,0 +1,74 @@
+// Clocks, random numbers and the log.
+#include "hostshim/clock.h"
+#include "hostshim/log.h"
+#include "hostshim/random.h"
+
+#include <catch2/catch.hpp>
+
+#include <array>
+#include <set>
+#include <vector>
+
+using namespace rump;
+using namespace rump::host;
+
+TEST_CASE("the real clock is valid and never goes backwards") {
+    Timespec now = real_clock().realtime();
+    CHECK(now.sec > 1'600'000'000);
+    CHECK(now.nsec < 1'000'000'000);
+    uint64_t first = real_clock().monotonic_ns();
+    CHECK(real_clock().monotonic_ns() >= first);
+}
+
+TEST_CASE("a virtual clock moves by its step and when told to") {
+    VirtualClock clock({-1, 999'999'999}, 1);
+    CHECK(clock.realtime() == Timespec{-1, 999'999'999});
+    CHECK(clock.realtime() == Timespec{0, 0});
+    clock.advance(3'000'000'005);
+    CHECK(clock.realtime() == Timespec{3, 6});
+
+    VirtualClock still({100, 5});
+    CHECK(still.realtime() == still.realtime());
+    CHECK(still.monotonic_ns() == 0);
+}
+
+TEST_CASE("a seed gives the same numbers everywhere") {
+    SeededRandom random(0);
+    // The first outputs of splitmix64 from 0, as its authors publish them.
+    CHECK(random.next() == 0xe220a8397b1dcdafull);
+    CHECK(random.next() == 0x6e789e6aa1b965f4ull);
+    CHECK(random.next() == 0x06c45d188009454full);
+}
+
+TEST_CASE("below() stays below and reaches every value") {
+    SeededRandom random(1);
+    std::set<uint64_t> seen;
+    for (int i = 0; i < 200; ++i) seen.insert(random.below(7));
+    CHECK(seen == std::set<uint64_t>{0, 1, 2, 3, 4, 5, 6});
+    CHECK(random.below(1) == 0);
+    CHECK(real_random().below(10) < 10);
+}
+
+TEST_CASE("fill() writes every byte and no other") {
+    SeededRandom random(2);
+    std::array<std::byte, 16> bytes{};
+    random.fill(std::span(bytes).subspan(1, 13));
+    CHECK(bytes.front() == std::byte{0});
+    CHECK(bytes[14] == std::byte{0});
+    CHECK(bytes[15] == std::byte{0});
+    CHECK(std::span(bytes).subspan(1, 13).size() == 13);
+    CHECK((bytes[9] != std::byte{0} || bytes[13] != std::byte{0}));
+}
+
+TEST_CASE("a log passes on what is at its level or above") {
+    std::vector<std::string> lines;
+    Log log([&](LogLevel, std::string_view text) { lines.emplace_back(text); }, LogLevel::warning);
+    log.info("hidden {}", 1);
+    log.warning("block {}", 7);
+    log.error("{} of {}", "inode", 12u);
+    CHECK(lines == std::vector<std::string>{"block 7", "inode of 12"});
+    log.set_threshold(LogLevel::off);
+    log.error("hidden");
+    CHECK(lines.size() == 2);
+    CHECK_FALSE(log.enabled(LogLevel::error));
+}
