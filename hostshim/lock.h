@@ -1,9 +1,9 @@
 // Locks of the emulated kernel, annotated for clang's thread-safety analysis, ranked in debug builds.
 //
 // The lock order of the whole suite is the order of `Rank`: a thread takes locks in rising rank only.
-// Locks of one rank are taken together only where the rank says "several" (vnode: parent before child,
-// then by address). A violation is our bug and asserts in debug builds; release builds do not track it.
-// try_lock may be called in any order: it cannot wait, so it cannot deadlock.
+// Locks of one rank are taken together only where the rank says "several". A violation is our bug and
+// asserts in debug builds; release builds do not track it. try_lock may be called in any order: it
+// cannot wait, so it cannot deadlock.
 #pragma once
 
 #include "hostshim/annotations.h"
@@ -19,7 +19,7 @@ enum class Rank : uint8_t {
     kernel_mounts,   // the kernel's table of mounts
     mount_state,     // remount and unmount of one mount
     rename,          // renames of directories between directories, per mount
-    vnode,           // a vnode; several: parent before child, unrelated ones by address
+    vnode,           // a vnode; several: directories (a second one under `rename`), files by address
     commit,          // one commit of a mount at a time; takes no vnode locks
     epoch,           // held shared by a transaction, exclusively while a commit collects
     fs_node,         // in-core inode state beside the vnode lock

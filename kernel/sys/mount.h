@@ -106,6 +106,10 @@ public:
     };
     const Traits& traits() const { return traits_; }
 
+    /// Held by whoever locks more than one directory: renames that move or replace directories or
+    /// have two of them, and rmdir. The directory tree's shape changes under it only.
+    host::Mutex& rename_mutex() { return rename_mutex_; }
+
     // --- for the file system -----------------------------------------------------------------------
 
     /// Opens a transaction; waits for a commit that is collecting, and commits first when too much is
@@ -183,6 +187,7 @@ private:
     std::atomic<uint32_t> reports_{0}; // of corruption; a bad image must not flood the log
 
     host::Mutex state_mutex_{host::Rank::mount_state}; // remount, unmount
+    host::Mutex rename_mutex_{host::Rank::rename};
 
     struct Enrolments; // of the counters of the caches
     std::unique_ptr<Enrolments> enrolments_;

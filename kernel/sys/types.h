@@ -138,7 +138,7 @@ struct AttrChange {
 
 struct StatVfs {
     uint32_t block_size = 0;       // preferred I/O
-    uint32_t fragment_size = 0;    // unit of the block counts
+    uint32_t fragment_size = 0;    // unit of the block counts, and in which file data is allocated
     uint64_t blocks = 0;
     uint64_t blocks_free = 0;
     uint64_t blocks_available = 0; // to an unprivileged user

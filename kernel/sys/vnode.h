@@ -18,6 +18,9 @@
 // Locks. Callers are the generic operations of vfs/vfs_ops.h, which check names, permissions and
 // read-only mounts, take the locks below and keep them during the call; an operation neither takes
 // nor releases vnode locks. "shared" means at least shared. Overrides ASSERT them on entry.
+// A thread waits for a second directory's lock only under Mount::rename_mutex(); directories come
+// before files. So no two threads wait for each other, whatever a corrupt image says of who is whose
+// parent.
 #pragma once
 
 #include "kernel/sys/cred.h"
@@ -84,7 +87,7 @@ struct Extent {
     enum class Kind : uint8_t {
         data,      // bytes at `device_offset`
         hole,      // zeros, nothing allocated
-        unwritten, // zeros, space allocated at `device_offset`
+        unwritten, // zeros, space allocated at `device_offset`; prepare_write gives no such extent
         opaque,    // has no plain address (inline, compressed): use read() and write()
     };
     uint64_t file_offset = 0;   // bytes
@@ -138,8 +141,8 @@ public:
 
     /// Calls `sink` for entries from `cookie` on (0: the first), "." and ".." included. A cookie stays
     /// valid while other entries come and go: an entry that exists throughout is seen exactly once.
-    /// Locks: this shared; the sink takes no vnode lock but of children. Errors: EINVAL (a cookie that
-    /// never was), EIO, EUCLEAN (entries before the damage have been handed out).
+    /// Locks: this shared; the sink takes no vnode lock. Errors: EINVAL (a cookie that never was), EIO,
+    /// EUCLEAN (entries before the damage have been handed out).
     virtual Result<void> readdir(uint64_t cookie, DirSink sink);
 
     /// A new entry with a new file of type reg, fifo, sock, chr or blk (NetBSD's create and mknod).
@@ -175,8 +178,9 @@ public:
     virtual Result<Attr> getattr() = 0;
 
     /// Changes what is set in `change`, all or nothing; ctime becomes now. The generic layer has
-    /// checked permissions and cleared set-id bits. A size change of a regular file frees or leaves a
-    /// hole; bytes between the old and a later, larger size read as zeros.
+    /// checked permissions and cleared set-id bits. A size change of a regular file frees blocks or
+    /// leaves a hole. The generic layer zeroes the bytes past the end inside the last block when a file
+    /// shrinks and again before it grows (vfs/generic_io.h); not those that have no plain address.
     /// Locks: this exclusive. Errors: EFBIG, EINVAL (time or id that the format cannot hold is
     /// clamped, not refused), ENOSPC, EPERM (what the format cannot store), EIO, EUCLEAN.
     virtual Result<void> setattr(const AttrChange& change);
@@ -204,12 +208,14 @@ public:
 
     // --- file data ------------------------------------------------------------------------------------
 
-    /// Bytes read: fewer than asked only at the end of the file. The default moves bytes between
-    /// `out` and the device by map(). Locks: this shared. Errors: EIO, EUCLEAN.
+    /// Bytes read: fewer than asked only at the end of the file, or before a place that cannot be
+    /// read. The default moves bytes between `out` and the device by map(); a format with opaque
+    /// extents has its own. Locks: this shared. Errors: EIO, EUCLEAN.
     virtual Result<size_t> read(uint64_t offset, std::span<std::byte> out);
     /// All of `data`, extending the file when needed, mtime and ctime now. The default uses
-    /// prepare_write() and finish_write(). `privileged`: may use reserved blocks.
-    /// Locks: this exclusive. Returns fewer bytes only when space ran out after some were written.
+    /// prepare_write() and finish_write(). `privileged`: may use reserved blocks. An override that
+    /// writes behind the end calls vfs::zero_past_end first. Locks: this exclusive. Returns fewer
+    /// bytes only when space ran out, or the device failed, after some were written.
     /// Errors: ENOSPC, EDQUOT, EFBIG, EIO, EUCLEAN.
     virtual Result<size_t> write(uint64_t offset, std::span<const std::byte> data, bool privileged);
 
@@ -218,8 +224,10 @@ public:
     /// EUCLEAN.
     virtual Result<void> map(uint64_t offset, uint64_t length, ExtentList& out);
     /// Sees that [offset, offset + length) is allocated, and appends its extents as map() does, fresh
-    /// ones marked. May allocate less than asked at the end when space runs out: the list is shorter
-    /// then, ENOSPC only if it is empty. The size does not change yet.
+    /// ones marked. A fresh extent is made of whole blocks (or fragments): it may begin before
+    /// `offset` and end behind the range, and the caller writes all of it before finish_write(),
+    /// zeros where it has no data. May allocate less than asked at the end when space runs out: the
+    /// list is shorter then, ENOSPC only if it is empty. The size does not change yet.
     /// Locks: this exclusive. Errors: ENOSPC, EDQUOT, EFBIG, EIO, EUCLEAN.
     virtual Result<void> prepare_write(Transaction& tx, uint64_t offset, uint64_t length,
                                        bool privileged, ExtentList& out);
