@@ -22,7 +22,8 @@ private:
     std::atomic<uint64_t> value_{0};
 };
 
-/// The counters of one kernel instance. Whoever counts owns its Counter and enrols it while it lives.
+/// The counters of one kernel instance. Whoever counts owns its Counter and enrols it while it
+/// lives.
 class Counters {
 public:
     /// "vfs.lookup", "buffers.hit". Enrolment ends with the handle.

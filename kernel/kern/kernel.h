@@ -21,8 +21,8 @@ struct KernelConfig {
     const host::Clock* clock = nullptr; // null: the host's
     host::Random* random = nullptr;     // null: the host's
     host::Log* log = nullptr;           // null: nothing is logged
-    /// Starts the syncer with the first mount: dirty metadata is written back within 5 s. Without it
-    /// only sync, fsync, memory limits and unmount write.
+    /// Starts the syncer with the first mount: dirty metadata is written back within 5 s. Without
+    /// it only sync, fsync, memory limits and unmount write.
     bool background = false;
 };
 

@@ -1,5 +1,5 @@
-// Buf: a reference to a cached metadata block. Counted; its destructor releases it. Contents are read
-// through it and changed only under a Transaction (transaction.h).
+// Buf: a reference to a cached metadata block. Counted; its destructor releases it. Contents are
+// read through it and changed only under a Transaction (transaction.h).
 //
 // Who protects the bytes: the file system's own locks (a directory's block: its vnode's lock; an
 // allocation map: its group's lock). Writing back copies the bytes while no transaction is open, so
@@ -17,7 +17,8 @@ namespace rump {
 
 class BufferCache;
 
-/// The cached block itself; only the buffer cache and transactions look inside (vfs/buffer_cache.h).
+/// The cached block itself; only the buffer cache and transactions look inside
+/// (vfs/buffer_cache.h).
 struct CachedBlock;
 
 class Buf {
@@ -25,8 +26,13 @@ public:
     Buf() = default;
     Buf(const Buf& other);
     Buf(Buf&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
-    Buf& operator=(Buf other) noexcept { std::swap(block_, other.block_); return *this; }
-    ~Buf() { if (block_) release(); }
+    Buf& operator=(Buf other) noexcept {
+        std::swap(block_, other.block_);
+        return *this;
+    }
+    ~Buf() {
+        if (block_) release();
+    }
 
     explicit operator bool() const { return block_ != nullptr; }
     /// Byte offset on the device.
@@ -34,7 +40,8 @@ public:
     size_t size() const { return bytes().size(); }
     std::span<const std::byte> bytes() const;
 
-    /// The structure at `at`; ASSERTs that it lies within the block (check lengths from disk first).
+    /// The structure at `at`; ASSERTs that it lies within the block (check lengths from disk
+    /// first).
     template<class T>
     const T& as(size_t at = 0) const {
         static_assert(alignof(T) == 1);

@@ -1,5 +1,5 @@
-// FileSystemType: what the kernel knows of a file system before one is mounted. One object per type,
-// stateless, listed in a registry (kernel/fs/registry.h).
+// FileSystemType: what the kernel knows of a file system before one is mounted. One object per
+// type, stateless, listed in a registry (kernel/fs/registry.h).
 #pragma once
 
 #include "kernel/sys/mount.h"
@@ -51,9 +51,9 @@ struct CheckReport {
 class FileSystemType {
 public:
     virtual ~FileSystemType() = default;
-    virtual std::string_view name() const = 0;                        // "ext2fs"
+    virtual std::string_view name() const = 0; // "ext2fs"
     virtual std::span<const std::string_view> aliases() const { return {}; }
-    virtual std::string_view description() const = 0;                 // one line
+    virtual std::string_view description() const = 0; // one line
     virtual bool needs_device() const { return true; }
     /// -o options of its own, beyond the ones that all have.
     virtual std::span<const OptionSpec> mount_options() const { return {}; }
@@ -63,8 +63,8 @@ public:
         (void)device;
         return std::optional<ProbeResult>{};
     }
-    /// Reads and validates what mounting needs. Writes nothing (begin_writing does). Failure: EINVAL
-    /// (not this type: say what it is, if known), EUCLEAN (structure and field), EROFS, EIO,
+    /// Reads and validates what mounting needs. Writes nothing (begin_writing does). Failure:
+    /// EINVAL (not this type: say what it is, if known), EUCLEAN (structure and field), EROFS, EIO,
     /// EOPNOTSUPP (a feature, by name), ENOMEM.
     virtual FailureOr<std::unique_ptr<Mount>> mount(Kernel& kernel, MountArgs args) const = 0;
 

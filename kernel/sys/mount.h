@@ -37,12 +37,13 @@ struct MountOptions {
     bool sync = false;        // every operation is durable when it returns
     AtimePolicy atime = AtimePolicy::relative;
     ErrorPolicy errors = ErrorPolicy::remount_read_only;
-    uint64_t cache_bytes = 8u << 20;    // buffer cache: clean and dirty blocks
-    uint32_t vnode_limit = 16384;       // unreferenced vnodes that stay cached
-    uint32_t name_limit = 32768;        // entries of the name cache
-    std::optional<uint32_t> uid, gid;   // what every file's owner is shown as; changes of it are EPERM
-    std::optional<uint32_t> umask;      // taken away from every mode shown
-    OptionSet fs;                       // the file system's own
+    uint64_t cache_bytes = 8u << 20; // buffer cache: clean and dirty blocks
+    uint32_t vnode_limit = 16384;    // unreferenced vnodes that stay cached
+    uint32_t name_limit = 32768;     // entries of the name cache
+    std::optional<uint32_t> uid,
+        gid;                       // what every file's owner is shown as; changes of it are EPERM
+    std::optional<uint32_t> umask; // taken away from every mode shown
+    OptionSet fs;                  // the file system's own
 };
 
 struct MountArgs {
@@ -60,7 +61,10 @@ public:
     const FileSystemType& type() const { return type_; }
     const MountOptions& options() const { return options_; }
     /// ASSERTs that there is one.
-    host::BlockDevice& device() const { ASSERT(device_); return *device_; }
+    host::BlockDevice& device() const {
+        ASSERT(device_);
+        return *device_;
+    }
     bool has_device() const { return device_ != nullptr; }
     bool read_only() const { return read_only_.load(std::memory_order_acquire); }
     /// A structure was found corrupt, or a write failed, since mounting.
@@ -81,11 +85,13 @@ public:
     virtual Result<StatVfs> statvfs() = 0;
     /// All that happened before the call is on the device when it returns. EIO.
     Result<void> sync();
-    /// EBUSY: a vnode is in use, unless `force` (later operations on it fail with EIO). The image is
-    /// clean afterwards unless EIO. Called once; then only the destructor follows.
+    /// After unmount: somebody still holds a vnode.
+    bool in_use() const;
+    /// EBUSY: a vnode is in use, unless `force` (later operations on it fail with EIO). The image
+    /// is clean afterwards unless EIO. Called once; then only the destructor follows.
     Result<void> unmount(bool force);
-    /// EBUSY (to read-only: an unlinked file is open), EROFS (the device or the file system cannot be
-    /// written; the failure says why).
+    /// EBUSY (to read-only: an unlinked file is open), EROFS (the device or the file system cannot
+    /// be written; the failure says why).
     FailureOr<void> remount(bool read_only);
     /// Frees device space that no file uses; returns bytes. EOPNOTSUPP, EROFS, EIO.
     virtual Result<uint64_t> trim(uint64_t offset, uint64_t length, uint64_t minimum);
@@ -97,10 +103,10 @@ public:
         bool hard_links = true;
         bool symlinks = true;
         bool special_files = true;
-        bool owners = true;            // uid, gid and mode are stored
-        bool posix_acl = false;        // takes system.posix_acl_* as xattrs
+        bool owners = true;     // uid, gid and mode are stored
+        bool posix_acl = false; // takes system.posix_acl_* as xattrs
         bool case_sensitive = true;
-        bool negative_names = true;    // a name that is not there may be cached as such
+        bool negative_names = true; // a name that is not there may be cached as such
         uint64_t max_file_size = INT64_MAX;
         uint32_t link_max = 127;
     };
@@ -110,14 +116,15 @@ public:
     /// have two of them, and rmdir. The directory tree's shape changes under it only.
     host::Mutex& rename_mutex() { return rename_mutex_; }
 
-    // --- for the file system -----------------------------------------------------------------------
+    // --- for the file system
+    // -----------------------------------------------------------------------
 
-    /// Opens a transaction; waits for a commit that is collecting, and commits first when too much is
-    /// dirty. Locks: none of rank epoch or later. EROFS; EIO after a commit that failed.
+    /// Opens a transaction; waits for a commit that is collecting, and commits first when too much
+    /// is dirty. Locks: none of rank epoch or later. EROFS; EIO after a commit that failed.
     Result<Transaction> begin();
 
-    /// Reports a corrupt structure: logs `place` ("directory inode 12, block 8211, offset 40: record
-    /// length 0"), taints the mount, follows errors=. Returns EUCLEAN, so that it reads
+    /// Reports a corrupt structure: logs `place` ("directory inode 12, block 8211, offset 40:
+    /// record length 0"), taints the mount, follows errors=. Returns EUCLEAN, so that it reads
     /// `return mount.corrupt(...)`.
     [[nodiscard]] Errno corrupt(std::string place);
     /// The same for an I/O error of metadata: returns EIO.
@@ -126,7 +133,10 @@ public:
     VnodeCache& vnodes() { return *vnodes_; }
     NameCache& names() { return *names_; }
     /// ASSERTs that there is a device.
-    BufferCache& buffers() { ASSERT(buffers_); return *buffers_; }
+    BufferCache& buffers() {
+        ASSERT(buffers_);
+        return *buffers_;
+    }
     DirHashPool& dirhashes() { return *dirhashes_; }
     Epoch& epoch() { return *epoch_; }
 
@@ -138,16 +148,18 @@ protected:
 
     // What a file system implements beside root_number and statvfs.
 
-    /// Makes the vnode of a number that is not in the cache. Called without locks, maybe twice for one
-    /// number at the same time (one result is dropped). ESTALE: free or out of range; EIO; EUCLEAN.
+    /// Makes the vnode of a number that is not in the cache. Called without locks, maybe twice for
+    /// one number at the same time (one result is dropped). ESTALE: free or out of range; EIO;
+    /// EUCLEAN.
     virtual Result<std::unique_ptr<Vnode>> load(InodeNumber number) = 0;
 
-    /// An epoch closes: put dirty in-core inodes, counts and superblocks into buffers, by `tx` (which
-    /// never fails for lack of space here). No transaction is open; vnode locks are not held, in-core
-    /// state has its own (Rank::fs_node). EIO, EUCLEAN.
+    /// An epoch closes: put dirty in-core inodes, counts and superblocks into buffers, by `tx`
+    /// (which never fails for lack of space here). No transaction is open; vnode locks are not
+    /// held, in-core state has its own (Rank::fs_node). EIO, EUCLEAN.
     virtual Result<void> epoch_collect(Transaction& tx);
-    /// The epoch is on the device: what it freed may be used again, so the maps say so now, by `tx`,
-    /// which belongs to the next epoch and is ended by the caller. begin() must not be called.
+    /// The epoch is on the device: what it freed may be used again, so the maps say so now, by
+    /// `tx`, which belongs to the next epoch and is ended by the caller. begin() must not be
+    /// called.
     virtual void epoch_committed(Transaction& tx);
 
     /// Marks the file system in use (superblock state, mount count), recovers a log, takes orphans

@@ -1,5 +1,6 @@
 // Options by name: of a mount (-o a,b=c), of newfs, of check. A file system declares what it takes;
-// the host (daemon, ukfs) parses, refuses unknown names and bad values, and hands over an OptionSet.
+// the host (daemon, ukfs) parses, refuses unknown names and bad values, and hands over an
+// OptionSet.
 #pragma once
 
 #include "hostshim/result.h"

@@ -7,9 +7,9 @@
 //     tx.done();               // without this line, leaving the scope undoes it
 //
 // Transactions that finish between two commits make up an epoch. A commit (sync, fsync, the syncer
-// every 5 s, memory pressure) waits until no transaction is open, lets the file system put its dirty
-// in-core inodes and summaries into buffers (Mount::epoch_collect), copies what is dirty, lets new
-// transactions go on, and hands the copies to the mount's journal:
+// every 5 s, memory pressure) waits until no transaction is open, lets the file system put its
+// dirty in-core inodes and summaries into buffers (Mount::epoch_collect), copies what is dirty,
+// lets new transactions go on, and hands the copies to the mount's journal:
 //
 //     open ──begin/done──> open ... ──commit──> collecting ──> writing ──> committed
 //                                     (exclusive, memory only)    |            |
@@ -21,9 +21,9 @@
 // - A log (JBD2, WAPBL) writes the copies to its log, flush, commit record, flush, and lets them go
 //   home later; it ignores phases.
 //
-// Freed blocks and inodes must not be used again before the epoch that freed them is committed: file
-// systems keep them on a pending list until epoch_committed (else a cut leaves one block in two
-// files).
+// Freed blocks and inodes must not be used again before the epoch that freed them is committed:
+// file systems keep them on a pending list until epoch_committed (else a cut leaves one block in
+// two files).
 //
 // Locks: begin() takes the epoch lock shared; vnode locks come before it. A transaction belongs to
 // one thread and does not nest.
@@ -57,8 +57,8 @@ public:
     /// Undoes everything unless done.
     ~Transaction();
 
-    /// The bytes [offset, offset + length) of the block, to be changed by this transaction now, under
-    /// the lock that protects them. An undo restores what stands there at this call.
+    /// The bytes [offset, offset + length) of the block, to be changed by this transaction now,
+    /// under the lock that protects them. An undo restores what stands there at this call.
     std::span<std::byte> modify(Buf& buf, size_t offset, size_t length, WritePhase phase);
     template<class T>
     T& modify_as(Buf& buf, size_t offset, WritePhase phase) {
@@ -67,8 +67,8 @@ public:
     }
 
     /// The present contents of `first`, with this transaction's changes, reach the device before
-    /// `then` does. Call before changing either. EAGAIN: the epoch already needs the opposite order;
-    /// undo, commit, try again (vfs::rename does). Nothing to do with a log.
+    /// `then` does. Call before changing either. EAGAIN: the epoch already needs the opposite
+    /// order; undo, commit, try again (vfs::rename does). Nothing to do with a log.
     Result<void> order(Buf& first, Buf& then);
 
     /// Runs when the transaction is undone, in reverse order with the restored bytes: for changes

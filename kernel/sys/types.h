@@ -18,8 +18,8 @@ namespace rump {
 struct InodeTag;
 using InodeNumber = Strong<InodeTag, uint64_t>;
 
-inline constexpr size_t name_max = 255;   // bytes of a name
-inline constexpr size_t path_max = 4095;  // bytes of a path, without a NUL
+inline constexpr size_t name_max = 255;  // bytes of a name
+inline constexpr size_t path_max = 4095; // bytes of a path, without a NUL
 inline constexpr unsigned symlink_max = 40;
 inline constexpr size_t xattr_value_max = 65536;
 
@@ -40,15 +40,24 @@ constexpr uint32_t type_to_mode(FileType type) { return static_cast<uint32_t>(ty
 /// unknown for a mode with no valid type.
 constexpr FileType mode_to_type(uint32_t mode) {
     switch (mode >> 12 & 15) {
-    case 1: return FileType::fifo;
-    case 2: return FileType::chr;
-    case 4: return FileType::dir;
-    case 6: return FileType::blk;
-    case 8: return FileType::reg;
-    case 10: return FileType::lnk;
-    case 12: return FileType::sock;
-    case 14: return FileType::wht;
-    default: return FileType::unknown;
+    case 1:
+        return FileType::fifo;
+    case 2:
+        return FileType::chr;
+    case 4:
+        return FileType::dir;
+    case 6:
+        return FileType::blk;
+    case 8:
+        return FileType::reg;
+    case 10:
+        return FileType::lnk;
+    case 12:
+        return FileType::sock;
+    case 14:
+        return FileType::wht;
+    default:
+        return FileType::unknown;
     }
 }
 
@@ -97,12 +106,12 @@ inline constexpr FileFlags journal_data = 0x4000;
 inline constexpr FileFlags notail = 0x8000;
 inline constexpr FileFlags dirsync = 0x10000;
 inline constexpr FileFlags topdir = 0x20000;
-inline constexpr FileFlags opaque = 1ull << 32;           // BSD UF_OPAQUE
-inline constexpr FileFlags user_immutable = 1ull << 33;   // BSD UF_IMMUTABLE beside SF_IMMUTABLE
-inline constexpr FileFlags user_append = 1ull << 34;      // BSD UF_APPEND beside SF_APPEND
-inline constexpr FileFlags archived = 1ull << 35;         // BSD SF_ARCHIVED
-inline constexpr FileFlags nounlink = 1ull << 36;         // FreeBSD SF_NOUNLINK
-inline constexpr FileFlags snapshot = 1ull << 37;         // FreeBSD, NetBSD SF_SNAPSHOT
+inline constexpr FileFlags opaque = 1ull << 32;         // BSD UF_OPAQUE
+inline constexpr FileFlags user_immutable = 1ull << 33; // BSD UF_IMMUTABLE beside SF_IMMUTABLE
+inline constexpr FileFlags user_append = 1ull << 34;    // BSD UF_APPEND beside SF_APPEND
+inline constexpr FileFlags archived = 1ull << 35;       // BSD SF_ARCHIVED
+inline constexpr FileFlags nounlink = 1ull << 36;       // FreeBSD SF_NOUNLINK
+inline constexpr FileFlags snapshot = 1ull << 37;       // FreeBSD, NetBSD SF_SNAPSHOT
 } // namespace file_flag
 
 /// What getattr says of a vnode.
@@ -137,8 +146,8 @@ struct AttrChange {
 };
 
 struct StatVfs {
-    uint32_t block_size = 0;       // preferred I/O
-    uint32_t fragment_size = 0;    // unit of the block counts, and in which file data is allocated
+    uint32_t block_size = 0;    // preferred I/O
+    uint32_t fragment_size = 0; // unit of the block counts, and in which file data is allocated
     uint64_t blocks = 0;
     uint64_t blocks_free = 0;
     uint64_t blocks_available = 0; // to an unprivileged user

@@ -6,21 +6,24 @@
 //     fresh ──VnodeCache::insert──> active <──vget, lookup── inactive (no reference, cached, LRU)
 //                                     |                          ^    |
 //                                     └──last reference gone─────┘    └─limit, unmount─> reclaimed
-//                                     └──last reference gone, unlinked()──> inactive() ──> reclaimed
+//                                     └──last reference gone, unlinked()──> inactive() ──>
+//                                     reclaimed
 //
-// - active: somebody holds a VnodeRef. inactive: kept in the cache for the next lookup; reclaimed in
-//   least recently used order, never while dirty(). reclaimed: the destructor runs; it has no work to
-//   do on the device.
+// - active: somebody holds a VnodeRef. inactive: kept in the cache for the next lookup; reclaimed
+// in
+//   least recently used order, never while dirty(). reclaimed: the destructor runs; it has no work
+//   to do on the device.
 // - A vnode whose last reference goes while unlinked() is true gets inactive() once, with its lock
-//   held exclusively and no other lock of the thread and no transaction open, and is then reclaimed.
-//   So a VnodeRef that may be the last of an unlinked file is dropped outside locks and transactions.
+//   held exclusively and no other lock of the thread and no transaction open, and is then
+//   reclaimed. So a VnodeRef that may be the last of an unlinked file is dropped outside locks and
+//   transactions.
 //
 // Locks. Callers are the generic operations of vfs/vfs_ops.h, which check names, permissions and
 // read-only mounts, take the locks below and keep them during the call; an operation neither takes
 // nor releases vnode locks. "shared" means at least shared. Overrides ASSERT them on entry.
 // A thread waits for a second directory's lock only under Mount::rename_mutex(); directories come
-// before files. So no two threads wait for each other, whatever a corrupt image says of who is whose
-// parent.
+// before files. So no two threads wait for each other, whatever a corrupt image says of who is
+// whose parent.
 #pragma once
 
 #include "kernel/sys/cred.h"
@@ -45,10 +48,17 @@ public:
     VnodeRef() = default;
     VnodeRef(const VnodeRef& other);
     VnodeRef(VnodeRef&& other) noexcept : vnode_(std::exchange(other.vnode_, nullptr)) {}
-    VnodeRef& operator=(VnodeRef other) noexcept { std::swap(vnode_, other.vnode_); return *this; }
+    VnodeRef& operator=(VnodeRef other) noexcept {
+        std::swap(vnode_, other.vnode_);
+        return *this;
+    }
     ~VnodeRef() { reset(); }
     /// Takes over a reference that the caller holds already / gives it up to the caller.
-    static VnodeRef adopt(Vnode* vnode) { VnodeRef r; r.vnode_ = vnode; return r; }
+    static VnodeRef adopt(Vnode* vnode) {
+        VnodeRef r;
+        r.vnode_ = vnode;
+        return r;
+    }
     Vnode* release() { return std::exchange(vnode_, nullptr); }
     /// A new reference to a vnode that the caller holds one of.
     static VnodeRef to(Vnode& vnode);
@@ -70,8 +80,8 @@ struct XattrInit {
     std::vector<std::byte> value;
 };
 
-/// What create, mkdir and symlink make. Owner, group, mode and inherited ACLs are final: the generic
-/// layer has applied umask, setgid and default ACLs.
+/// What create, mkdir and symlink make. Owner, group, mode and inherited ACLs are final: the
+/// generic layer has applied umask, setgid and default ACLs.
 struct NewNode {
     FileType type = FileType::reg;
     uint32_t mode = 0; // permission bits
@@ -94,7 +104,8 @@ struct Extent {
     uint64_t length = 0;        // bytes
     uint64_t device_offset = 0; // bytes; data and unwritten
     Kind kind = Kind::hole;
-    bool fresh = false; // prepare_write only: allocated now, what the write does not cover is garbage
+    bool fresh =
+        false; // prepare_write only: allocated now, what the write does not cover is garbage
 };
 using ExtentList = std::vector<Extent>;
 
@@ -133,22 +144,23 @@ public:
 
     host::RwLock lock{host::Rank::vnode};
 
-    // --- directories: this is one (the generic layer has checked), and linked ---------------------
+    // --- directories: this is one (the generic layer has checked), and linked
+    // ---------------------
 
     /// The entry's vnode, referenced, unlocked. "." and ".." are answered too, but not ".." of the
     /// root. Locks: this shared. Errors: ENOENT, EIO, EUCLEAN.
     virtual Result<VnodeRef> lookup(Name name);
 
-    /// Calls `sink` for entries from `cookie` on (0: the first), "." and ".." included. A cookie stays
-    /// valid while other entries come and go: an entry that exists throughout is seen exactly once.
-    /// Locks: this shared; the sink takes no vnode lock. Errors: EINVAL (a cookie that never was), EIO,
-    /// EUCLEAN (entries before the damage have been handed out).
+    /// Calls `sink` for entries from `cookie` on (0: the first), "." and ".." included. A cookie
+    /// stays valid while other entries come and go: an entry that exists throughout is seen exactly
+    /// once. Locks: this shared; the sink takes no vnode lock. Errors: EINVAL (a cookie that never
+    /// was), EIO, EUCLEAN (entries before the damage have been handed out).
     virtual Result<void> readdir(uint64_t cookie, DirSink sink);
 
     /// A new entry with a new file of type reg, fifo, sock, chr or blk (NetBSD's create and mknod).
     /// `name` is not there. Locks: this exclusive. The result is referenced, unlocked.
-    /// Errors: ENOSPC, EDQUOT, EMLINK, EPERM (a type that the format lacks), EINVAL (a name that the
-    /// format cannot hold), EIO, EUCLEAN; nothing has changed then.
+    /// Errors: ENOSPC, EDQUOT, EMLINK, EPERM (a type that the format lacks), EINVAL (a name that
+    /// the format cannot hold), EIO, EUCLEAN; nothing has changed then.
     virtual Result<VnodeRef> create(Name name, const NewNode& node);
     virtual Result<VnodeRef> mkdir(Name name, const NewNode& node);
     /// `target` is 1 to 4095 bytes. Also ENAMETOOLONG: longer than the format holds.
@@ -164,25 +176,26 @@ public:
     /// The same for a directory. Errors: also ENOTEMPTY.
     virtual Result<void> rmdir(Name name, Vnode& victim);
 
-    /// This is the directory of from_name. The generic layer has checked types, ancestry, permissions
-    /// and that source and target differ. A target that is replaced loses this link (an empty
-    /// directory: is removed). ".." and link counts of directories that change their parent are kept
-    /// right. The new entry reaches the device before the old one goes.
-    /// Locks: this, to_dir, source, target exclusive. Errors: ENOTEMPTY, EMLINK, ENOSPC, EINVAL, EIO,
-    /// EUCLEAN, EAGAIN (Transaction::order: commit and try again).
+    /// This is the directory of from_name. The generic layer has checked types, ancestry,
+    /// permissions and that source and target differ. A target that is replaced loses this link (an
+    /// empty directory: is removed). ".." and link counts of directories that change their parent
+    /// are kept right. The new entry reaches the device before the old one goes. Locks: this,
+    /// to_dir, source, target exclusive. Errors: ENOTEMPTY, EMLINK, ENOSPC, EINVAL, EIO, EUCLEAN,
+    /// EAGAIN (Transaction::order: commit and try again).
     virtual Result<void> rename(const RenameArgs& args);
 
-    // --- all types ----------------------------------------------------------------------------------
+    // --- all types
+    // ----------------------------------------------------------------------------------
 
     /// Locks: this shared. Errors: EIO.
     virtual Result<Attr> getattr() = 0;
 
     /// Changes what is set in `change`, all or nothing; ctime becomes now. The generic layer has
     /// checked permissions and cleared set-id bits. A size change of a regular file frees blocks or
-    /// leaves a hole. The generic layer zeroes the bytes past the end inside the last block when a file
-    /// shrinks and again before it grows (vfs/generic_io.h); not those that have no plain address.
-    /// Locks: this exclusive. Errors: EFBIG, EINVAL (time or id that the format cannot hold is
-    /// clamped, not refused), ENOSPC, EPERM (what the format cannot store), EIO, EUCLEAN.
+    /// leaves a hole. The generic layer zeroes the bytes past the end inside the last block when a
+    /// file shrinks and again before it grows (vfs/generic_io.h); not those that have no plain
+    /// address. Locks: this exclusive. Errors: EFBIG, EINVAL (time or id that the format cannot
+    /// hold is clamped, not refused), ENOSPC, EPERM (what the format cannot store), EIO, EUCLEAN.
     virtual Result<void> setattr(const AttrChange& change);
 
     /// Locks: this shared. Errors: EIO, EUCLEAN.
@@ -192,13 +205,14 @@ public:
     /// Locks: none. Errors: EIO, also of earlier writes that failed in the background.
     virtual Result<void> fsync(bool data_only);
 
-    // --- extended attributes; names are full ("user.mime") ------------------------------------------
+    // --- extended attributes; names are full ("user.mime")
+    // ------------------------------------------
 
     /// The value's size; the value, when `out` is large enough. Locks: this shared.
     /// Errors: ENODATA, ERANGE (out is not empty and too small), EOPNOTSUPP, EIO, EUCLEAN.
     virtual Result<size_t> getxattr(std::string_view name, std::span<std::byte> out);
-    /// Locks: this exclusive. Errors: EEXIST, ENODATA, ENOSPC, E2BIG, ERANGE (name), EOPNOTSUPP, EIO,
-    /// EUCLEAN.
+    /// Locks: this exclusive. Errors: EEXIST, ENODATA, ENOSPC, E2BIG, ERANGE (name), EOPNOTSUPP,
+    /// EIO, EUCLEAN.
     virtual Result<void> setxattr(std::string_view name, std::span<const std::byte> value,
                                   XattrSet how);
     /// Locks: this exclusive. Errors: ENODATA, EOPNOTSUPP, EIO, EUCLEAN.
@@ -206,7 +220,8 @@ public:
     /// Locks: this shared. Errors: EOPNOTSUPP, EIO, EUCLEAN.
     virtual Result<void> listxattr(XattrSink sink);
 
-    // --- file data ------------------------------------------------------------------------------------
+    // --- file data
+    // ------------------------------------------------------------------------------------
 
     /// Bytes read: fewer than asked only at the end of the file, or before a place that cannot be
     /// read. The default moves bytes between `out` and the device by map(); a format with opaque
@@ -219,16 +234,16 @@ public:
     /// Errors: ENOSPC, EDQUOT, EFBIG, EIO, EUCLEAN.
     virtual Result<size_t> write(uint64_t offset, std::span<const std::byte> data, bool privileged);
 
-    /// Appends the extents of [offset, offset + length), in order, without gaps, up to the end of the
-    /// file (which is where the list ends when it is shorter). Locks: this shared. Errors: EIO,
+    /// Appends the extents of [offset, offset + length), in order, without gaps, up to the end of
+    /// the file (which is where the list ends when it is shorter). Locks: this shared. Errors: EIO,
     /// EUCLEAN.
     virtual Result<void> map(uint64_t offset, uint64_t length, ExtentList& out);
-    /// Sees that [offset, offset + length) is allocated, and appends its extents as map() does, fresh
-    /// ones marked. A fresh extent is made of whole blocks (or fragments): it may begin before
-    /// `offset` and end behind the range, and the caller writes all of it before finish_write(),
-    /// zeros where it has no data. May allocate less than asked at the end when space runs out: the
-    /// list is shorter then, ENOSPC only if it is empty. The size does not change yet.
-    /// Locks: this exclusive. Errors: ENOSPC, EDQUOT, EFBIG, EIO, EUCLEAN.
+    /// Sees that [offset, offset + length) is allocated, and appends its extents as map() does,
+    /// fresh ones marked. A fresh extent is made of whole blocks (or fragments): it may begin
+    /// before `offset` and end behind the range, and the caller writes all of it before
+    /// finish_write(), zeros where it has no data. May allocate less than asked at the end when
+    /// space runs out: the list is shorter then, ENOSPC only if it is empty. The size does not
+    /// change yet. Locks: this exclusive. Errors: ENOSPC, EDQUOT, EFBIG, EIO, EUCLEAN.
     virtual Result<void> prepare_write(Transaction& tx, uint64_t offset, uint64_t length,
                                        bool privileged, ExtentList& out);
     /// The bytes are on their way to the device: size becomes at least `end`, mtime and ctime now.
@@ -245,14 +260,16 @@ public:
     /// Errors: ENXIO, EIO, EUCLEAN.
     virtual Result<uint64_t> seek(uint64_t offset, Seek what);
 
-    // --- life cycle -------------------------------------------------------------------------------
+    // --- life cycle
+    // -------------------------------------------------------------------------------
 
     /// No name is left: the file goes with its last reference. Locks: none needed.
     virtual bool unlinked() const = 0;
-    /// In-core state that a commit has yet to put into buffers: keeps the vnode from being reclaimed.
+    /// In-core state that a commit has yet to put into buffers: keeps the vnode from being
+    /// reclaimed.
     virtual bool dirty() const { return false; }
-    /// Frees what an unlinked file holds. Locks: this exclusive, no other. An error is logged by the
-    /// caller, the space stays lost until check.
+    /// Frees what an unlinked file holds. Locks: this exclusive, no other. An error is logged by
+    /// the caller, the space stays lost until check.
     virtual Result<void> inactive() { return {}; }
 
 private:
@@ -265,9 +282,9 @@ private:
     const FileType type_;
 
     // owned by VnodeCache (vfs/vnode_cache.cc)
-    std::atomic<uint64_t> references_{0};   // low half: count; high half: how often one was taken
-    std::atomic<bool> accessed_{false};     // since the clock hand came by
-    bool dying_ = false;                    // guarded by its shard's mutex, as all below
+    std::atomic<uint64_t> references_{0}; // low half: count; high half: how often one was taken
+    std::atomic<bool> accessed_{false};   // since the clock hand came by
+    bool dying_ = false;                  // guarded by its shard's mutex, as all below
     Vnode* hash_next_ = nullptr;
     Vnode* ring_next_ = nullptr;
     Vnode* ring_previous_ = nullptr;

@@ -1,6 +1,6 @@
-// POSIX.1e access control lists in Linux's xattr form (version 2: a little-endian 32-bit version, then
-// entries of tag, permissions, id), the one that setxattr("system.posix_acl_access") carries. File
-// systems that store them otherwise (ext2) convert in their own xattr code.
+// POSIX.1e access control lists in Linux's xattr form (version 2: a little-endian 32-bit version,
+// then entries of tag, permissions, id), the one that setxattr("system.posix_acl_access") carries.
+// File systems that store them otherwise (ext2) convert in their own xattr code.
 #pragma once
 
 #include "kernel/sys/cred.h"
@@ -42,7 +42,8 @@ uint32_t acl_to_mode(const Acl& acl, uint32_t mode);
 bool acl_is_minimal(const Acl& acl);
 /// chmod: entries follow the new mode.
 void acl_apply_chmod(Acl& acl, uint32_t mode);
-/// A new file in a directory with default ACL `inherited`: its access ACL, and `mode` as it becomes.
+/// A new file in a directory with default ACL `inherited`: its access ACL, and `mode` as it
+/// becomes.
 Acl acl_inherit(const Acl& inherited, uint32_t& mode);
 
 } // namespace rump::vfs

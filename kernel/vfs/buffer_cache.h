@@ -27,13 +27,13 @@ public:
     /// No Buf is left.
     ~BufferCache();
 
-    /// The block at `offset` (bytes), read when it is not cached; concurrent readers of one block wait
-    /// for one read. A cached block that is larger is returned as it is (a directory's last fragments);
-    /// a smaller one that nobody holds grows.
-    /// EIO; EUCLEAN when it lies beyond the device or a smaller block stands there and is held.
+    /// The block at `offset` (bytes), read when it is not cached; concurrent readers of one block
+    /// wait for one read. A cached block that is larger is returned as it is (a directory's last
+    /// fragments); a smaller one that nobody holds grows. EIO; EUCLEAN when it lies beyond the
+    /// device or a smaller block stands there and is held.
     Result<Buf> read(uint64_t offset, uint32_t size);
-    /// The same for a block that is allocated just now, whose contents do not matter: no read. Zeros
-    /// when it was not cached, its old bytes otherwise: the caller modifies all of it under a
+    /// The same for a block that is allocated just now, whose contents do not matter: no read.
+    /// Zeros when it was not cached, its old bytes otherwise: the caller modifies all of it under a
     /// transaction. EUCLEAN as above.
     Result<Buf> get_fresh(uint64_t offset, uint32_t size);
     /// Blocks within [offset, offset + length) are free for good (their epoch is committed): their
@@ -58,10 +58,7 @@ private:
 
     Shard& shard_of(uint64_t offset) const;
     Result<Buf> get(uint64_t offset, uint32_t size, bool read);
-    Result<void> fill(Shard& shard, CachedBlock& block);
-    CachedBlock* lookup(Shard& shard, uint64_t offset, uint32_t size, bool& held_smaller);
     void mark_dirty(CachedBlock& block, WritePhase phase);
-    void shrink(Shard& shard);
     static void release(CachedBlock* block);
 
     // constant after construction

@@ -27,7 +27,7 @@ public:
     Journal* journal() { return journal_.get(); }
 
     /// See Mount::begin.
-    Result<Transaction> begin();
+    Result<Transaction> begin() NO_THREAD_SAFETY_ANALYSIS;
     /// Commits what is dirty and waits until it is durable; with nothing dirty, only flushes the
     /// device when file data was written since the last flush. Concurrent callers share one commit.
     /// `settle`: also what the commit itself frees in the maps (sync, unmount). Locks: none of rank
@@ -35,8 +35,8 @@ public:
     Result<void> commit(bool settle = false);
     /// Something was written past the buffer cache: the next commit must flush.
     void note_data_written() { data_written_.store(true, std::memory_order_relaxed); }
-    /// True while this thread has a transaction open (debug builds; for ASSERT only).
-    static bool in_transaction();
+    /// This thread has a transaction of this mount open. For ASSERT only, as RwLock::held().
+    bool in_transaction() const { return open_lock_.held(); }
 
     Counter transactions, commits, flushes; // enrolled by the mount
 
@@ -48,7 +48,7 @@ private:
     Result<void> collect(Staging& staging) NO_THREAD_SAFETY_ANALYSIS;
     void stage_dirty_blocks(Staging& staging);
     void finish_staged(Staging& staging, bool failed);
-    void close(Transaction& tx);
+    void close() NO_THREAD_SAFETY_ANALYSIS;
 
     // constant after mounting
     Mount& mount_;
@@ -64,7 +64,7 @@ private:
     std::atomic<bool> data_written_{false};
     std::atomic<bool> failed_{false};
     std::atomic<uint64_t> sequence_{0};      // of the open epoch
-    std::atomic<uint32_t> transactions_open_epoch_{0};
+    std::atomic<uint32_t> in_open_epoch_{0}; // transactions
 
     // order() within the open epoch, by offset of blocks: first -> those that wait for it
     host::Mutex order_mutex_{host::Rank::journal};

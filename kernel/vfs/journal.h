@@ -6,6 +6,7 @@
 
 #include "hostshim/block_device.h"
 
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -13,18 +14,18 @@ namespace rump {
 
 /// A copy of one dirty block as the epoch leaves it.
 struct StagedBlock {
-    uint64_t offset;                       // bytes on the device
-    std::span<const std::byte> bytes;      // valid during commit()
+    uint64_t offset;                  // bytes on the device
+    std::span<const std::byte> bytes; // valid during commit()
     WritePhase phase;
-    std::vector<uint32_t> after;           // indexes of blocks that must be on the device before
+    std::vector<uint32_t> after; // indexes of blocks that must be on the device before
 };
 
 class Journal {
 public:
     virtual ~Journal() = default;
-    /// Makes `blocks` durable as one change, or in an order that is safe. `data_pending`: file data of
-    /// the epoch has been handed to the device and not flushed; it must be durable before what points
-    /// to it. One call at a time, `blocks` is not empty. EIO: the mount stops writing.
+    /// Makes `blocks` durable as one change, or in an order that is safe. `data_pending`: file data
+    /// of the epoch has been handed to the device and not flushed; it must be durable before what
+    /// points to it. One call at a time, `blocks` is not empty. EIO: the mount stops writing.
     virtual Result<void> commit(std::span<const StagedBlock> blocks, bool data_pending) = 0;
     /// Everything is at home and the log is empty: before end_writing(). EIO.
     virtual Result<void> checkpoint() { return {}; }

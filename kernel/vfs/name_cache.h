@@ -27,8 +27,8 @@ public:
     Answer find(const Vnode& dir, Name name);
     void enter(const Vnode& dir, Name name, InodeNumber number);
     void enter_negative(const Vnode& dir, Name name);
-    /// Forgets one name. Whoever changes a directory calls it (or enters the new truth) while it holds
-    /// the directory's lock exclusively.
+    /// Forgets one name. Whoever changes a directory calls it (or enters the new truth) while it
+    /// holds the directory's lock exclusively.
     void remove(const Vnode& dir, Name name);
     void clear();
 
@@ -38,6 +38,7 @@ private:
     struct Shard;
     struct Entry;
     Shard& shard_of(uint64_t hash);
+    void put(const Vnode& dir, Name name, uint64_t child);
     const uint32_t limit_;
     std::unique_ptr<Shard[]> shards_;
 };

@@ -26,7 +26,7 @@ Result<VnodeRef> namei(const LookupStart& start, std::string_view path, FollowLa
 /// The directory in which the last component of a path would be made, removed or renamed.
 struct ParentOf {
     VnodeRef dir;
-    std::string name;          // may be "." or ".."
+    std::string name;            // may be "." or ".."
     bool trailing_slash = false; // only a directory will do
 };
 /// Errors: as namei; EEXIST, EINVAL: see vfs_ops.h, for a path that is "/" alone (EBUSY).

@@ -1,10 +1,11 @@
 // The generic operations: what adapters (p2k, ukfs, system calls) call. Each checks what every file
 // system would have to (names, types, permissions, read-only mounts, flags), takes the vnode locks
-// that sys/vnode.h demands, calls the operation, and keeps the name cache true. Nothing is locked on
-// entry or return.
+// that sys/vnode.h demands, calls the operation, and keeps the name cache true. Nothing is locked
+// on entry or return.
 //
-// Errors that all of them may return beside the ones named: EIO, EUCLEAN, ENOMEM, ESTALE (the vnode's
-// mount was taken away). Operations that change something: EROFS. Paths are namei's (namei.h).
+// Errors that all of them may return beside the ones named: EIO, EUCLEAN, ENOMEM, ESTALE (the
+// vnode's mount was taken away). Operations that change something: EROFS. Paths are namei's
+// (namei.h).
 //
 // A name is checked here: ENOENT (empty), ENAMETOOLONG (over 255 bytes), EINVAL ('/' or NUL);
 // "." and ".." as names to make or remove: EEXIST, EINVAL or ENOTEMPTY as POSIX has it.
@@ -33,8 +34,9 @@ struct Make {
     DeviceNumber rdev;
 };
 
-/// EACCES; EROFS for may_write on files of a read-only mount; EPERM for may_write on an immutable file.
-/// Judges by owner, group, other, POSIX ACL; the superuser may all but execute what nobody may.
+/// EACCES; EROFS for may_write on files of a read-only mount; EPERM for may_write on an immutable
+/// file. Judges by owner, group, other, POSIX ACL; the superuser may all but execute what nobody
+/// may.
 Result<void> access(Vnode& vnode, unsigned want, const Cred& cred);
 
 /// ENOTDIR, ENOENT, EACCES (search). ".." of the root is the root.
@@ -47,8 +49,8 @@ Result<VnodeRef> symlink(Vnode& dir, std::string_view name, std::string_view tar
                          const Cred& cred);
 /// EXDEV (another mount), EPERM (a directory, immutable or append-only target), EMLINK, EEXIST.
 Result<void> link(Vnode& target, Vnode& dir, std::string_view name, const Cred& cred);
-/// EISDIR (unlink) and ENOTDIR (rmdir), EPERM (sticky directory, immutable, append-only), ENOTEMPTY,
-/// EBUSY (the root).
+/// EISDIR (unlink) and ENOTDIR (rmdir), EPERM (sticky directory, immutable, append-only),
+/// ENOTEMPTY, EBUSY (the root).
 Result<void> unlink(Vnode& dir, std::string_view name, const Cred& cred);
 Result<void> rmdir(Vnode& dir, std::string_view name, const Cred& cred);
 
@@ -61,10 +63,10 @@ Result<void> rename(Vnode& from_dir, std::string_view from_name, Vnode& to_dir,
 
 /// uid=, gid= and umask= of the mount are applied to the answer.
 Result<Attr> getattr(Vnode& vnode);
-/// chmod, chown, truncate, utimes, chflags as POSIX and Linux judge them: EPERM, EACCES, EFBIG, EINVAL,
-/// EISDIR (size of a directory). Clears set-id bits on chown and on truncation by others than the
-/// superuser, and the set-group-id bit on chmod by one who is not in the group. A chmod changes the
-/// ACL's mask.
+/// chmod, chown, truncate, utimes, chflags as POSIX and Linux judge them: EPERM, EACCES, EFBIG,
+/// EINVAL, EISDIR (size of a directory). Clears set-id bits on chown and on truncation by others
+/// than the superuser, and the set-group-id bit on chmod by one who is not in the group. A chmod
+/// changes the ACL's mask.
 Result<Attr> setattr(Vnode& vnode, const AttrChange& change, const Cred& cred);
 /// utimes with "now" needs write permission only.
 Result<Attr> touch(Vnode& vnode, bool atime, bool mtime, const Cred& cred);
@@ -77,8 +79,9 @@ Result<size_t> write(Vnode& vnode, uint64_t offset, std::span<const std::byte> d
                      const Cred& cred, bool keep_setid = false);
 /// Writes at the end of the file in one step; the offset where it went.
 Result<uint64_t> append(Vnode& vnode, std::span<const std::byte> data, const Cred& cred);
-/// Calls `use` with the extents of the range while the vnode is locked shared, for adapters that move
-/// the bytes themselves (Extent::Kind::opaque parts they get by read). Ends at the end of the file.
+/// Calls `use` with the extents of the range while the vnode is locked shared, for adapters that
+/// move the bytes themselves (Extent::Kind::opaque parts they get by read). Ends at the end of the
+/// file.
 Result<void> with_extents(Vnode& vnode, uint64_t offset, uint64_t length,
                           FunctionRef<Result<void>(const ExtentList&)> use);
 /// Copies inside a mount; bytes copied. EISDIR, EINVAL (overlapping ranges of one file), EXDEV.
@@ -97,8 +100,8 @@ Result<void> readdir(Vnode& dir, uint64_t cookie, DirSink sink);
 /// EINVAL (no symlink).
 Result<std::string> readlink(Vnode& vnode);
 
-/// Namespaces as xattr(7): user.* on regular files and directories only, by permission; trusted.* and
-/// security.* for the superuser; system.posix_acl_* checked, and an access ACL sets the mode.
+/// Namespaces as xattr(7): user.* on regular files and directories only, by permission; trusted.*
+/// and security.* for the superuser; system.posix_acl_* checked, and an access ACL sets the mode.
 /// EPERM, EACCES, ENODATA, ERANGE, EEXIST, E2BIG, ENOSPC, EOPNOTSUPP, EINVAL (a malformed ACL).
 Result<size_t> getxattr(Vnode& vnode, std::string_view name, std::span<std::byte> out,
                         const Cred& cred);

@@ -19,8 +19,8 @@ public:
     /// ASSERTs that it is empty: drop_inactive(true) comes first.
     ~VnodeCache();
 
-    /// A new reference to the cached vnode of `number`; empty when there is none. ESTALE: it is being
-    /// taken apart.
+    /// A new reference to the cached vnode of `number`; empty when there is none. ESTALE: it is
+    /// being taken apart.
     Result<VnodeRef> find(InodeNumber number);
     /// Makes a fresh vnode active. When another thread was first with this number, its vnode is
     /// returned and the fresh one dropped.
@@ -28,8 +28,8 @@ public:
     /// Calls `visit` for every vnode in the cache, with a reference held, no shard locked.
     void each(FunctionRef<void(Vnode&)> visit);
 
-    uint64_t active() const;   // with references
-    uint64_t cached() const;   // all
+    uint64_t active() const; // with references
+    uint64_t cached() const; // all
     /// Reclaims every inactive vnode, dirty ones only when told so (their changes are lost: after a
     /// commit that failed).
     void drop_inactive(bool even_dirty);
@@ -42,7 +42,7 @@ private:
     static void reference(Vnode& vnode);
     void release(Vnode& vnode);
     void retire(Vnode& vnode);
-    void shrink(Shard& shard);
+    void shrink(Shard& shard, std::vector<Vnode*>& doomed) NO_THREAD_SAFETY_ANALYSIS;
     Shard& shard_of(InodeNumber number);
 
     const uint32_t limit_;

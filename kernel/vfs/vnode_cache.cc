@@ -1,0 +1,260 @@
+// Vnode cache: references, lookup by number, reclaiming by a clock. The life cycle is drawn in
+// sys/vnode.h.
+//
+// The count of references and how often one was taken share one word: dropping the last reference
+// of a file that is still linked is then one compare-and-swap that fails if anybody came by since
+// its link count was looked at. Only from count 0 a reference is taken under the shard's mutex; a
+// vnode with count 0 is freed under it.
+#include "kernel/vfs/vnode_cache.h"
+
+#include "kernel/kern/kernel.h"
+#include "kernel/sys/mount.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace rump {
+
+using host::MutexGuard;
+
+namespace {
+constexpr uint64_t one_reference = 1 + (1ull << 32);
+constexpr uint32_t count_of(uint64_t references) { return static_cast<uint32_t>(references); }
+constexpr size_t shard_count = 8;
+} // namespace
+
+struct VnodeCache::Shard {
+    host::Mutex mutex{host::Rank::vnode_cache};
+    std::vector<Vnode*> buckets GUARDED_BY(mutex); // a power of two
+    size_t count GUARDED_BY(mutex) = 0;
+    Vnode* hand GUARDED_BY(mutex) = nullptr;
+
+    size_t bucket(InodeNumber number) const REQUIRES(mutex) {
+        return (number.value() * 0x9e3779b97f4a7c15ull >> 32) & (buckets.size() - 1);
+    }
+    void grow() REQUIRES(mutex) {
+        std::vector<Vnode*> old = std::move(buckets);
+        buckets.assign(std::max<size_t>(16, old.size() * 2), nullptr);
+        for (Vnode* vnode : old)
+            while (vnode) {
+                Vnode* next = vnode->hash_next_;
+                Vnode*& head = buckets[bucket(vnode->number())];
+                vnode->hash_next_ = head;
+                head = vnode;
+                vnode = next;
+            }
+    }
+    Vnode* find(InodeNumber number) const REQUIRES(mutex) {
+        if (buckets.empty()) return nullptr;
+        Vnode* vnode = buckets[bucket(number)];
+        while (vnode && vnode->number() != number) vnode = vnode->hash_next_;
+        return vnode;
+    }
+    void insert(Vnode& vnode) REQUIRES(mutex) {
+        if (count >= buckets.size()) grow();
+        Vnode*& head = buckets[bucket(vnode.number())];
+        vnode.hash_next_ = head;
+        head = &vnode;
+        if (!hand) {
+            hand = vnode.ring_next_ = vnode.ring_previous_ = &vnode;
+        } else { // behind the hand: looked at last
+            vnode.ring_next_ = hand;
+            vnode.ring_previous_ = hand->ring_previous_;
+            vnode.ring_previous_->ring_next_ = &vnode;
+            hand->ring_previous_ = &vnode;
+        }
+        ++count;
+    }
+    void remove(Vnode& vnode) REQUIRES(mutex) {
+        Vnode** link = &buckets[bucket(vnode.number())];
+        while (*link != &vnode) link = &(*link)->hash_next_;
+        *link = vnode.hash_next_;
+        if (vnode.ring_next_ == &vnode) {
+            hand = nullptr;
+        } else {
+            vnode.ring_previous_->ring_next_ = vnode.ring_next_;
+            vnode.ring_next_->ring_previous_ = vnode.ring_previous_;
+            if (hand == &vnode) hand = vnode.ring_next_;
+        }
+        --count;
+    }
+};
+
+// --- VnodeRef
+// -------------------------------------------------------------------------------------
+
+VnodeRef::VnodeRef(const VnodeRef& other) : vnode_(other.vnode_) {
+    if (vnode_) VnodeCache::reference(*vnode_);
+}
+
+VnodeRef VnodeRef::to(Vnode& vnode) {
+    VnodeCache::reference(vnode);
+    return adopt(&vnode);
+}
+
+void VnodeRef::reset() {
+    if (Vnode* vnode = std::exchange(vnode_, nullptr)) vnode->mount().vnodes().release(*vnode);
+}
+
+// --- cache
+// ----------------------------------------------------------------------------------------
+
+VnodeCache::VnodeCache(uint32_t limit) : limit_(limit), shards_(new Shard[shard_count]) {}
+
+VnodeCache::~VnodeCache() { ASSERT(cached() == 0); }
+
+VnodeCache::Shard& VnodeCache::shard_of(InodeNumber number) {
+    return shards_[number.value() * 0x9e3779b97f4a7c15ull >> 61 & (shard_count - 1)];
+}
+
+void VnodeCache::reference(Vnode& vnode) {
+    vnode.references_.fetch_add(one_reference, std::memory_order_relaxed);
+}
+
+Result<VnodeRef> VnodeCache::find(InodeNumber number) {
+    Shard& shard = shard_of(number);
+    MutexGuard guard(shard.mutex);
+    Vnode* vnode = shard.find(number);
+    if (!vnode) return VnodeRef();
+    if (vnode->dying_) return Errno::stale;
+    vnode->references_.fetch_add(one_reference, std::memory_order_acquire);
+    vnode->accessed_.store(true, std::memory_order_relaxed);
+    hits.add();
+    return VnodeRef::adopt(vnode);
+}
+
+VnodeRef VnodeCache::insert(std::unique_ptr<Vnode> fresh) {
+    Shard& shard = shard_of(fresh->number());
+    Vnode* vnode;
+    std::vector<Vnode*> doomed;
+    {
+        MutexGuard guard(shard.mutex);
+        vnode = shard.find(fresh->number());
+        if (!vnode || vnode->dying_) {
+            vnode = fresh.release();
+            shard.insert(*vnode);
+            loads.add();
+            shrink(shard, doomed);
+        }
+        vnode->references_.fetch_add(one_reference, std::memory_order_acquire);
+    }
+    for (Vnode* gone : doomed) delete gone;
+    return VnodeRef::adopt(vnode);
+}
+
+/// Few steps each time: where most vnodes are in use (a FUSE kernel holds what it has looked up),
+/// walking past all of them at each insertion would be quadratic.
+void VnodeCache::shrink(Shard& shard, std::vector<Vnode*>& doomed) {
+    const size_t limit = limit_ / shard_count + 1;
+    for (int steps = 8; steps > 0 && shard.count > limit; --steps) {
+        Vnode& vnode = *shard.hand;
+        shard.hand = vnode.ring_next_;
+        if (count_of(vnode.references_.load(std::memory_order_acquire)) != 0 || vnode.dying_)
+            continue;
+        if (vnode.accessed_.exchange(false, std::memory_order_relaxed)) continue;
+        if (vnode.dirty()) continue;
+        shard.remove(vnode);
+        reclaims.add();
+        doomed.push_back(&vnode);
+    }
+}
+
+void VnodeCache::release(Vnode& vnode) {
+    uint64_t seen = vnode.references_.load(std::memory_order_acquire);
+    for (;;) {
+        ASSERT(count_of(seen) > 0);
+        if (count_of(seen) == 1 && vnode.unlinked()) {
+            // Ours is the last one, so nobody else can link the file again meanwhile.
+            Shard& shard = shard_of(vnode.number());
+            MutexGuard guard(shard.mutex);
+            if (vnode.references_.load(std::memory_order_acquire) == seen) {
+                vnode.dying_ = true;
+                break;
+            }
+            seen = vnode.references_.load(std::memory_order_acquire);
+            continue;
+        }
+        if (vnode.references_.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel))
+            return;
+    }
+    retire(vnode);
+}
+
+void VnodeCache::retire(Vnode& vnode) {
+    Mount& mount = vnode.mount();
+    {
+        host::ExclusiveGuard guard(vnode.lock);
+        if (!mount.dead() && !mount.read_only())
+            if (auto result = vnode.inactive(); !result)
+                mount.kernel().log().warning("{}: inode {}: space of a removed file is lost: {}",
+                                             mount.type().name(), vnode.number().value(),
+                                             errno_message(result.error()));
+    }
+    Shard& shard = shard_of(vnode.number());
+    {
+        MutexGuard guard(shard.mutex);
+        shard.remove(vnode);
+    }
+    reclaims.add();
+    delete &vnode;
+}
+
+void VnodeCache::each(FunctionRef<void(Vnode&)> visit) {
+    for (size_t i = 0; i < shard_count; ++i) {
+        std::vector<VnodeRef> held;
+        {
+            MutexGuard guard(shards_[i].mutex);
+            Vnode* vnode = shards_[i].hand;
+            for (size_t n = shards_[i].count; n > 0; --n, vnode = vnode->ring_next_) {
+                if (vnode->dying_) continue;
+                vnode->references_.fetch_add(one_reference, std::memory_order_acquire);
+                held.push_back(VnodeRef::adopt(vnode));
+            }
+        }
+        for (VnodeRef& ref : held) visit(*ref);
+    }
+}
+
+uint64_t VnodeCache::cached() const {
+    uint64_t n = 0;
+    for (size_t i = 0; i < shard_count; ++i) {
+        MutexGuard guard(shards_[i].mutex);
+        n += shards_[i].count;
+    }
+    return n;
+}
+
+uint64_t VnodeCache::active() const {
+    uint64_t active = 0;
+    for (size_t i = 0; i < shard_count; ++i) {
+        MutexGuard guard(shards_[i].mutex);
+        const Vnode* vnode = shards_[i].hand;
+        for (size_t n = shards_[i].count; n > 0; --n, vnode = vnode->ring_next_)
+            if (count_of(vnode->references_.load(std::memory_order_relaxed)) > 0) ++active;
+    }
+    return active;
+}
+
+void VnodeCache::drop_inactive(bool even_dirty) {
+    for (size_t i = 0; i < shard_count; ++i) {
+        std::vector<Vnode*> doomed;
+        {
+            Shard& shard = shards_[i];
+            MutexGuard guard(shard.mutex);
+            Vnode* vnode = shard.hand;
+            for (size_t n = shard.count; n > 0; --n) {
+                Vnode* next = vnode->ring_next_;
+                if (count_of(vnode->references_.load(std::memory_order_acquire)) == 0 &&
+                    (even_dirty || !vnode->dirty())) {
+                    shard.remove(*vnode);
+                    doomed.push_back(vnode);
+                }
+                vnode = next;
+            }
+        }
+        reclaims.add(doomed.size());
+        for (Vnode* vnode : doomed) delete vnode;
+    }
+}
+
+} // namespace rump
