@@ -1,12 +1,16 @@
 // The list of file systems. A line here, a folder beside this file, a daemon: that is a file system.
 #include "kernel/fs/registry.h"
 
+#include "kernel/fs/tmpfs/tmpfs.h"
+
 #include <array>
 
 namespace rump {
 
 std::span<const FileSystemType* const> filesystem_types() {
-    static const std::array<const FileSystemType*, 0> types{};
+    static const std::array types{
+        &tmpfs::type(),
+    };
     return types;
 }
 
