@@ -11,9 +11,9 @@ namespace rump::host {
 struct FaultPlan {
     enum class Operation : uint8_t { none, read, write, flush };
     Operation operation = Operation::none;
-    uint64_t nth = 0;             // 1: the first one from now
-    bool persistent = false;      // every one from the n-th on, not only that one
-    bool torn = false;            // write only: the first half of its sectors arrives, then EIO
+    uint64_t nth = 0;        // 1: the first one from now
+    bool persistent = false; // every one from the n-th on, not only that one
+    bool torn = false;       // write only: the first half of its sectors arrives, then EIO
     Errno error = Errno::io;
 };
 
@@ -38,7 +38,8 @@ public:
     Result<void> discard(uint64_t offset, uint64_t length) override;
 
 private:
-    bool strike(FaultPlan::Operation operation);
+    /// Counts one operation; the plan when it is the one that fails.
+    std::optional<FaultPlan> strike(FaultPlan::Operation operation);
 
     std::unique_ptr<BlockDevice> owned_;
     BlockDevice& inner_;

@@ -1,0 +1,32 @@
+// A directory of a test's own under $TMPDIR, gone with all that is in it when the test ends.
+#pragma once
+
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+
+#include <stdlib.h>
+
+namespace rump::test {
+
+class TempDir {
+public:
+    TempDir() {
+        path_ = (std::filesystem::temp_directory_path() / "rump-test-XXXXXX").string();
+        if (!mkdtemp(path_.data())) throw std::runtime_error("mkdtemp " + path_);
+    }
+    ~TempDir() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+    TempDir(const TempDir&) = delete;
+    TempDir& operator=(const TempDir&) = delete;
+
+    const std::string& path() const { return path_; }
+    std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+private:
+    std::string path_;
+};
+
+} // namespace rump::test
