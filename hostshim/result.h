@@ -13,9 +13,11 @@
 #include "hostshim/assertion.h"
 #include "hostshim/error.h"
 
+#include <concepts>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
-#include <variant>
 
 namespace rump {
 
@@ -35,23 +37,64 @@ public:
     using value_type = T;
     using error_type = E;
 
-    Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
-    Result(E error) : state_(std::in_place_index<1>, std::move(error)) {}
+    Result(T value) : ok_(true) { std::construct_at(&value_, std::move(value)); }
+    Result(E error) : ok_(false) { std::construct_at(&error_, std::move(error)); }
     template<class F>
-        requires(!std::same_as<F, E> && std::convertible_to<F, E> && !std::convertible_to<F, T>)
-    Result(F&& error) : state_(std::in_place_index<1>, E(std::forward<F>(error))) {}
+    requires(!std::same_as<F, E> && std::convertible_to<F, E> && !std::convertible_to<F, T>)
+        Result(F&& error)
+        : Result(E(std::forward<F>(error))) {}
+    Result(Result&& other) : ok_(other.ok_) {
+        if (ok_)
+            std::construct_at(&value_, std::move(other.value_));
+        else
+            std::construct_at(&error_, std::move(other.error_));
+    }
+    Result(const Result& other) : ok_(other.ok_) {
+        if (ok_)
+            std::construct_at(&value_, other.value_);
+        else
+            std::construct_at(&error_, other.error_);
+    }
+    Result& operator=(Result other) {
+        std::destroy_at(this);
+        return *std::construct_at(this, std::move(other));
+    }
+    ~Result() {
+        if (ok_)
+            std::destroy_at(&value_);
+        else
+            std::destroy_at(&error_);
+    }
 
-    bool ok() const { return state_.index() == 0; }
-    explicit operator bool() const { return ok(); }
+    bool ok() const { return ok_; }
+    explicit operator bool() const { return ok_; }
 
-    T& value() & { ASSERT(ok()); return *std::get_if<0>(&state_); }
-    const T& value() const& { ASSERT(ok()); return *std::get_if<0>(&state_); }
-    T&& value() && { ASSERT(ok()); return std::move(*std::get_if<0>(&state_)); }
-    T release_value() { ASSERT(ok()); return std::move(*std::get_if<0>(&state_)); }
-    T value_or(T other) const { return ok() ? *std::get_if<0>(&state_) : std::move(other); }
+    T& value() & {
+        ASSERT(ok_);
+        return value_;
+    }
+    const T& value() const& {
+        ASSERT(ok_);
+        return value_;
+    }
+    T&& value() && {
+        ASSERT(ok_);
+        return std::move(value_);
+    }
+    T release_value() {
+        ASSERT(ok_);
+        return std::move(value_);
+    }
+    T value_or(T other) const { return ok_ ? value_ : std::move(other); }
 
-    const E& error() const { ASSERT(!ok()); return *std::get_if<1>(&state_); }
-    E release_error() { ASSERT(!ok()); return std::move(*std::get_if<1>(&state_)); }
+    const E& error() const {
+        ASSERT(!ok_);
+        return error_;
+    }
+    E release_error() {
+        ASSERT(!ok_);
+        return std::move(error_);
+    }
 
     T* operator->() { return &value(); }
     const T* operator->() const { return &value(); }
@@ -59,7 +102,11 @@ public:
     const T& operator*() const& { return value(); }
 
 private:
-    std::variant<T, E> state_;
+    bool ok_;
+    union {
+        T value_;
+        E error_;
+    };
 };
 
 template<class E>
@@ -69,20 +116,26 @@ public:
     using error_type = E;
 
     Result() = default;
-    Result(E error) : state_(std::in_place_index<1>, std::move(error)) {}
+    Result(E error) : error_(std::move(error)) {}
     template<class F>
-        requires(!std::same_as<F, E> && std::convertible_to<F, E>)
-    Result(F&& error) : state_(std::in_place_index<1>, E(std::forward<F>(error))) {}
+    requires(!std::same_as<F, E> && std::convertible_to<F, E>) Result(F&& error)
+        : error_(E(std::forward<F>(error))) {}
 
-    bool ok() const { return state_.index() == 0; }
+    bool ok() const { return !error_.has_value(); }
     explicit operator bool() const { return ok(); }
     void value() const { ASSERT(ok()); }
     void release_value() { ASSERT(ok()); }
-    const E& error() const { ASSERT(!ok()); return *std::get_if<1>(&state_); }
-    E release_error() { ASSERT(!ok()); return std::move(*std::get_if<1>(&state_)); }
+    const E& error() const {
+        ASSERT(!ok());
+        return *error_;
+    }
+    E release_error() {
+        ASSERT(!ok());
+        return std::move(*error_);
+    }
 
 private:
-    std::variant<std::monostate, E> state_;
+    std::optional<E> error_;
 };
 
 template<class T>
