@@ -3,9 +3,8 @@
 // that sys/vnode.h demands, calls the operation, and keeps the name cache true. Nothing is locked
 // on entry or return.
 //
-// Errors that all of them may return beside the ones named: EIO, EUCLEAN, ENOMEM, ESTALE (the
-// vnode's mount was taken away). Operations that change something: EROFS. Paths are namei's
-// (namei.h).
+// Errors that all of them may return beside the ones named: EIO (also after a forced unmount),
+// EUCLEAN, ENOMEM. Operations that change something: EROFS. Paths are namei's (namei.h).
 //
 // A name is checked here: ENOENT (empty), ENAMETOOLONG (over 255 bytes), EINVAL ('/' or NUL);
 // "." and ".." as names to make or remove: EEXIST, EINVAL or ENOTEMPTY as POSIX has it.
