@@ -199,6 +199,7 @@ Failure locked_failure(const struct stat& status) {
 FailureOr<std::unique_ptr<BlockDevice>> open_file_device(const std::string& path,
                                                          const FileDeviceOptions& options) {
     const bool writing = options.access == Access::read_write;
+    ASSERT(options.lock || !writing);
     // Looked at before it is opened: opening a device or FIFO that is no disk may wait or do
     // things.
     struct stat before;
@@ -216,16 +217,18 @@ FailureOr<std::unique_ptr<BlockDevice>> open_file_device(const std::string& path
     struct stat status = TRY(file.status());
     if (status.st_dev != before.st_dev || status.st_ino != before.st_ino)
         return Failure(Errno::busy, "it was replaced while it was being opened");
-    TRY(check_host_users(status, writing));
+    if (options.lock) TRY(check_host_users(status, writing));
     auto shape = TRY(shape_of(file, status, options));
 
-    if (auto locked = file.lock(shape.offset, shape.size, writing); !locked.ok()) {
-        if (locked.error() == Errno::again) {
+    if (options.lock) {
+        auto locked = file.lock(shape.offset, shape.size, writing);
+        if (!locked.ok() && locked.error() == Errno::again) {
             file = HostFile(); // so that the search for the holder does not find us
             return locked_failure(status);
         }
         // A host file system without locks: nobody can be kept out, so nobody may write.
-        if (writing) return Failure(locked.error(), "the host cannot lock it; open it read-only");
+        if (!locked.ok() && writing)
+            return Failure(locked.error(), "the host cannot lock it; open it read-only");
     }
     return std::unique_ptr<BlockDevice>(std::make_unique<FileDevice>(std::move(file), path, shape));
 }

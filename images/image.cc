@@ -1,0 +1,71 @@
+// What a user's image argument means.
+#include "images/image.h"
+
+#include "hostshim/overlay_device.h"
+#include "images/identify.h"
+#include "images/partitions.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <unistd.h>
+
+namespace rump::images {
+namespace {
+
+/// Where a partition is within the host's file.
+FailureOr<host::FileDeviceOptions>
+partition_window(const std::string& path, const ImageOptions& options, const std::string& which) {
+    // Looks without a lock: another partition of this disk may be in use for writing.
+    auto disk = TRY(host::open_file_device(path, {.access = host::Access::read_only,
+                                                  .offset = options.offset,
+                                                  .size = options.size,
+                                                  .lock = false}));
+    auto all = TRY(partitions(*disk));
+    if (all.empty())
+        return Failure(Errno::noent,
+                       fmt::format("no partition {}, for there is no partition table: {}", which,
+                                   what_it_is(*disk)));
+    auto chosen = TRY(select(all, which, disk->size()));
+    return host::FileDeviceOptions{.offset = options.offset + chosen.offset, .size = chosen.size};
+}
+
+} // namespace
+
+ImageArgument parse_argument(std::string_view argument) {
+    std::string whole(argument);
+    if (!argument.ends_with('%') || ::access(whole.c_str(), F_OK) == 0) return {whole, {}};
+    constexpr std::array<std::string_view, 2> marks{"%PART:", "%DISKLABEL:"};
+    for (std::string_view mark : marks) {
+        size_t at = argument.rfind(mark);
+        if (at == argument.npos || at == 0) continue;
+        std::string_view which = argument.substr(at + mark.size());
+        which.remove_suffix(1);
+        if (which.empty() || which.find('%') != which.npos) continue;
+        return {std::string(argument.substr(0, at)), std::string(which)};
+    }
+    return {whole, {}};
+}
+
+FailureOr<std::unique_ptr<host::BlockDevice>> open(std::string_view argument,
+                                                   const ImageOptions& options) {
+    ImageArgument image = parse_argument(argument);
+    if (!image.partition.empty() && !options.partition.empty() &&
+        image.partition != options.partition)
+        return Failure(Errno::inval,
+                       fmt::format("the name asks for partition {}, the option for {}",
+                                   image.partition, options.partition));
+    const std::string& which = image.partition.empty() ? options.partition : image.partition;
+
+    host::FileDeviceOptions window{.offset = options.offset, .size = options.size};
+    if (!which.empty()) window = TRY(partition_window(image.path, options, which));
+    const bool overlaid = options.cow || !options.cow_file.empty();
+    window.access = overlaid ? host::Access::read_only : options.access;
+    auto device = TRY(host::open_file_device(image.path, window));
+    if (!options.cow_file.empty())
+        return host::open_file_overlay(std::move(device), options.cow_file);
+    if (options.cow) return host::make_memory_overlay(std::move(device));
+    return device;
+}
+
+} // namespace rump::images
