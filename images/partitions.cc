@@ -145,8 +145,7 @@ Result<std::vector<Partition>> partitions(host::BlockDevice& disk) {
 FailureOr<std::vector<Partition>> partitions(const std::string& path, uint64_t offset,
                                              uint64_t size) {
     auto disk = TRY(host::open_file_device(
-        path,
-        {.access = host::Access::read_only, .offset = offset, .size = size, .lock = false}));
+        path, {.access = host::Access::read_only, .offset = offset, .size = size, .lock = false}));
     return TRY(partitions(*disk));
 }
 
