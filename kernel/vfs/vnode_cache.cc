@@ -130,13 +130,14 @@ VnodeRef VnodeCache::insert(std::unique_ptr<Vnode> fresh) {
     {
         MutexGuard guard(shard.mutex);
         vnode = shard.find(fresh->number());
-        if (!vnode || vnode->dying_) {
+        const bool is_new = !vnode || vnode->dying_;
+        if (is_new) {
             vnode = fresh.release();
             shard.insert(*vnode);
             loads.add();
-            shrink(shard, doomed);
         }
         vnode->references_.fetch_add(one_reference, std::memory_order_acquire);
+        if (is_new) shrink(shard, doomed);
     }
     for (Vnode* gone : doomed) delete gone;
     return VnodeRef::adopt(vnode);
