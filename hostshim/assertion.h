@@ -1,5 +1,5 @@
-// ASSERT: what we ourselves guarantee. Never about bytes of an image, input of a user or a result of
-// the host: those are errors. On in every build type but "release with NDEBUG".
+// ASSERT: what we ourselves guarantee. Never about bytes of an image, input of a user or a result
+// of the host: those are errors. On in every build type but "release with NDEBUG".
 #pragma once
 
 namespace rump::host {

@@ -44,14 +44,14 @@ public:
     /// Consecutive pieces from `offset`. The same errors; the default loops.
     virtual Result<void> readv(uint64_t offset, std::span<const ReadPiece> pieces);
     virtual Result<void> writev(uint64_t offset, std::span<const WritePiece> pieces);
-    /// Everything written before the call is durable when it returns. EIO: some write since the last
-    /// flush may be lost; reported once.
+    /// Everything written before the call is durable when it returns. EIO: some write since the
+    /// last flush may be lost; reported once.
     virtual Result<void> flush() = 0;
     /// Contents of the range become undefined (zeros where the host can punch holes).
     /// EOPNOTSUPP, EROFS, EIO.
     virtual Result<void> discard(uint64_t offset, uint64_t length);
-    /// The range reads as zeros afterwards; cheap where the host can punch holes, else writes zeros.
-    /// EIO, ENOSPC, EROFS.
+    /// The range reads as zeros afterwards; cheap where the host can punch holes, else writes
+    /// zeros. EIO, ENOSPC, EROFS.
     virtual Result<void> write_zeros(uint64_t offset, uint64_t length);
 
     /// Where [offset, offset + length) can be moved by splice, sendfile or io_uring past read() and

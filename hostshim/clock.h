@@ -27,7 +27,8 @@ public:
     virtual uint64_t monotonic_ns() const = 0;
 };
 
-/// The host's clock. `realtime` has the resolution of a scheduler tick, as Linux's file time stamps.
+/// The host's clock. `realtime` has the resolution of a scheduler tick, as Linux's file time
+/// stamps.
 const Clock& real_clock();
 
 /// A clock that moves only when told to, or by `step` at each reading, so that runs repeat exactly.

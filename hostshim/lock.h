@@ -1,9 +1,11 @@
-// Locks of the emulated kernel, annotated for clang's thread-safety analysis, ranked in debug builds.
+// Locks of the emulated kernel, annotated for clang's thread-safety analysis, ranked where
+// lock_tracking is on.
+// lock_tracking is on.
 //
-// The lock order of the whole suite is the order of `Rank`: a thread takes locks in rising rank only.
-// Locks of one rank are taken together only where the rank says "several". A violation is our bug and
-// asserts in debug builds; release builds do not track it. try_lock may be called in any order: it
-// cannot wait, so it cannot deadlock.
+// The lock order of the whole suite is the order of `Rank`: a thread takes locks in rising rank
+// only. Locks of one rank are taken together only where the rank says "several". A violation is our
+// bug and asserts where lock_tracking is on; release builds do not track it. try_lock may be called
+// in any order: it cannot wait, so it cannot deadlock.
 #pragma once
 
 #include "hostshim/annotations.h"
@@ -14,29 +16,37 @@
 
 namespace rump::host {
 
+/// Whether this build tracks what each thread holds: checks the order of ranks, answers held()
+/// about the calling thread. Too dear for every day: debug and sanitizer builds do (meson.build).
+#ifdef RUMP_TRACK_LOCKS
+inline constexpr bool lock_tracking = true;
+#else
+inline constexpr bool lock_tracking = false;
+#endif
+
 /// Outermost first. One line a lock, so that this list is the lock order.
 enum class Rank : uint8_t {
-    kernel_mounts,   // the kernel's table of mounts
-    mount_state,     // remount and unmount of one mount
-    rename,          // renames of directories between directories, per mount
-    vnode,           // a vnode; several: directories (a second one under `rename`), files by address
-    commit,          // one commit of a mount at a time; takes no vnode locks
-    epoch,           // held shared by a transaction, exclusively while a commit collects
-    fs_node,         // in-core inode state beside the vnode lock
-    fs_mount,        // a file system's own state (groups, free counts, lists); several: its own order
-    fs_group,        // one cylinder or block group
-    vnode_cache,     // shards of the vnode cache
-    name_cache,      // shards of the name cache
-    dirhash,         // in-memory directory indexes and their memory limit
-    buffer_cache,    // shards of the buffer cache
-    buffer,          // one buffer's state while it is read
-    journal,         // lists of a journal or an epoch
-    p2k,             // adapters' tables
-    device,          // block devices with state (overlay, recording, faulty); several: outer first
-    workers,         // queues of the worker threads
-    counters,        // registration of counters
-    log,             // the log sink
-    leaf,            // nothing is taken under it
+    kernel_mounts, // the kernel's table of mounts
+    mount_state,   // remount and unmount of one mount
+    rename,        // renames of directories between directories, per mount
+    vnode,         // a vnode; several: directories (a second one under `rename`), files by address
+    commit,        // one commit of a mount at a time; takes no vnode locks
+    epoch,         // held shared by a transaction, exclusively while a commit collects
+    fs_node,       // in-core inode state beside the vnode lock
+    fs_mount,      // a file system's own state (groups, free counts, lists); several: its own order
+    fs_group,      // one cylinder or block group
+    vnode_cache,   // shards of the vnode cache
+    name_cache,    // shards of the name cache
+    dirhash,       // in-memory directory indexes and their memory limit
+    buffer_cache,  // shards of the buffer cache
+    buffer,        // one buffer's state while it is read
+    journal,       // lists of a journal or an epoch
+    p2k,           // adapters' tables
+    device,        // block devices with state (overlay, recording, faulty); several: outer first
+    workers,       // queues of the worker threads
+    counters,      // registration of counters
+    log,           // the log sink
+    leaf,          // nothing is taken under it
 };
 
 /// Mutual exclusion. Not recursive.
@@ -49,7 +59,8 @@ public:
     void lock() ACQUIRE();
     bool try_lock() TRY_ACQUIRE(true);
     void unlock() RELEASE();
-    /// True if some thread holds it; in debug builds: if this thread does. For ASSERT only.
+    /// True if some thread holds it; where lock_tracking is on: if this thread does. For ASSERT
+    /// only.
     bool held() const;
     Rank rank() const { return rank_; }
 
@@ -75,7 +86,7 @@ public:
     bool try_lock_shared() TRY_ACQUIRE_SHARED(true);
     void unlock_shared() RELEASE_SHARED();
 
-    /// For ASSERT only: exact in debug builds, "somebody holds it" otherwise.
+    /// For ASSERT only: exact where lock_tracking is on, "somebody holds it" otherwise.
     bool held_exclusive() const;
     bool held() const; // shared or exclusive
     Rank rank() const { return rank_; }

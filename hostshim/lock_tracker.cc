@@ -2,7 +2,7 @@
 // searched from its end without further structure.
 #include "hostshim/lock_tracker.h"
 
-#ifndef NDEBUG
+#ifdef RUMP_TRACK_LOCKS
 
 #include "hostshim/assertion.h"
 

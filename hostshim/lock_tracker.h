@@ -1,14 +1,13 @@
-// What the calling thread holds, to check the lock order and to answer held() exactly. In builds
-// with NDEBUG all of it is nothing. Private to hostshim.
+// What the calling thread holds, to check the lock order and to answer held() exactly. Only in
+// builds that track locks (lock_tracking in lock.h). Private to hostshim.
 #pragma once
 
 #include "hostshim/lock.h"
 
 namespace rump::host::lock_tracker {
 
-#ifdef NDEBUG
+#ifndef RUMP_TRACK_LOCKS
 
-inline constexpr bool enabled = false;
 inline void check_order(const void*, Rank) {}
 inline void acquired(const void*, Rank, bool) {}
 inline void released(const void*) {}
@@ -16,7 +15,6 @@ inline bool holds(const void*, bool) { return true; }
 
 #else
 
-inline constexpr bool enabled = true;
 /// Before waiting for a lock: asserts that its rank is above all that are held.
 void check_order(const void* lock, Rank rank);
 void acquired(const void* lock, Rank rank, bool exclusive);

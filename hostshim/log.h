@@ -29,13 +29,21 @@ public:
     void set_threshold(LogLevel level) { threshold_.store(level, std::memory_order_relaxed); }
 
     template<class... A>
-    void debug(fmt::format_string<A...> f, A&&... a) { log(LogLevel::debug, f, a...); }
+    void debug(fmt::format_string<A...> f, A&&... a) {
+        log(LogLevel::debug, f, a...);
+    }
     template<class... A>
-    void info(fmt::format_string<A...> f, A&&... a) { log(LogLevel::info, f, a...); }
+    void info(fmt::format_string<A...> f, A&&... a) {
+        log(LogLevel::info, f, a...);
+    }
     template<class... A>
-    void warning(fmt::format_string<A...> f, A&&... a) { log(LogLevel::warning, f, a...); }
+    void warning(fmt::format_string<A...> f, A&&... a) {
+        log(LogLevel::warning, f, a...);
+    }
     template<class... A>
-    void error(fmt::format_string<A...> f, A&&... a) { log(LogLevel::error, f, a...); }
+    void error(fmt::format_string<A...> f, A&&... a) {
+        log(LogLevel::error, f, a...);
+    }
 
     void write(LogLevel level, std::string_view message);
 

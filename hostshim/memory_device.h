@@ -1,5 +1,5 @@
-// A block device in memory, for tests, fuzzing and cow mounts. Sparse: only chunks that were written
-// take memory.
+// A block device in memory, for tests, fuzzing and cow mounts. Sparse: only chunks that were
+// written take memory.
 #pragma once
 
 #include "hostshim/block_device.h"

@@ -10,8 +10,8 @@ namespace rump::host {
 /// The delta lives in memory and goes with the device. The device owns `base`.
 std::unique_ptr<BlockDevice> make_memory_overlay(std::unique_ptr<BlockDevice> base);
 
-/// As above over a base that somebody else owns and that outlives the overlay: thousands of overlays
-/// of one image in a process.
+/// As above over a base that somebody else owns and that outlives the overlay: thousands of
+/// overlays of one image in a process.
 std::unique_ptr<BlockDevice> make_memory_overlay(BlockDevice& base);
 
 /// The delta lives in the sparse file `path`, made when missing, found again at the next opening.

@@ -19,8 +19,14 @@ public:
     constexpr Strong operator+(Rep n) const { return Strong(static_cast<Rep>(value_ + n)); }
     constexpr Strong operator-(Rep n) const { return Strong(static_cast<Rep>(value_ - n)); }
     constexpr Rep operator-(Strong other) const { return static_cast<Rep>(value_ - other.value_); }
-    constexpr Strong& operator++() { ++value_; return *this; }
-    constexpr Strong& operator+=(Rep n) { value_ = static_cast<Rep>(value_ + n); return *this; }
+    constexpr Strong& operator++() {
+        ++value_;
+        return *this;
+    }
+    constexpr Strong& operator+=(Rep n) {
+        value_ = static_cast<Rep>(value_ + n);
+        return *this;
+    }
 
 private:
     Rep value_{};
@@ -30,5 +36,7 @@ private:
 
 template<class Tag, class Rep>
 struct std::hash<rump::Strong<Tag, Rep>> {
-    size_t operator()(rump::Strong<Tag, Rep> v) const noexcept { return std::hash<Rep>()(v.value()); }
+    size_t operator()(rump::Strong<Tag, Rep> v) const noexcept {
+        return std::hash<Rep>()(v.value());
+    }
 };

@@ -36,7 +36,7 @@ public:
     /// Something was written past the buffer cache: the next commit must flush.
     void note_data_written() { data_written_.store(true, std::memory_order_relaxed); }
     /// This thread has a transaction of this mount open. For ASSERT only, as RwLock::held().
-    bool in_transaction() const { return open_lock_.held(); }
+    bool in_transaction() const { return host::lock_tracking && open_lock_.held(); }
 
     Counter transactions, commits, flushes; // enrolled by the mount
 
