@@ -1,0 +1,68 @@
+// Option values as users write them, and the exit codes of a check.
+#include "kernel/sys/filesystem.h"
+
+#include <catch2/catch.hpp>
+
+using namespace rump;
+
+TEST_CASE("sizes are numbers with a power of 1024 behind them") {
+    CHECK(*parse_size("0") == 0);
+    CHECK(*parse_size("512") == 512);
+    CHECK(*parse_size("64k") == 65536);
+    CHECK(*parse_size("10M") == 10u << 20);
+    CHECK(*parse_size("1G") == 1u << 30);
+    CHECK(*parse_size("2T") == 2ull << 40);
+    CHECK(*parse_size("16777215T") == 16777215ull << 40);
+    CHECK(parse_size("16777216T").error() == Errno::range);
+    CHECK(parse_size("18446744073709551616").error() == Errno::range);
+    for (const char* bad : {"", "k", "-1", "1.5M", "1kk", "1 k", "0x10", " 1", "1P"})
+        CHECK(parse_size(bad).error() == Errno::inval);
+}
+
+TEST_CASE("options are checked against what the file system declares") {
+    using Kind = OptionSpec::Kind;
+    const OptionSpec specs[] = {{"fast", Kind::flag, "", ""},
+                                {"label", Kind::text, "NAME", ""},
+                                {"count", Kind::number, "N", ""},
+                                {"size", Kind::size, "BYTES", ""},
+                                {"mode", Kind::octal, "MODE", ""}};
+    OptionSet set;
+    REQUIRE(set.set(specs, "fast", std::nullopt).ok());
+    REQUIRE(set.set(specs, "label", "a b").ok());
+    REQUIRE(set.set(specs, "count", "0x1f").ok());
+    REQUIRE(set.set(specs, "size", "4k").ok());
+    REQUIRE(set.set(specs, "mode", "1777").ok());
+    CHECK(set.has("fast"));
+    CHECK_FALSE(set.has("slow"));
+    CHECK(set.text("label") == "a b");
+    CHECK(set.text("other", "none") == "none");
+    CHECK(set.number("count", 0) == 31);
+    CHECK(set.number("size", 0) == 4096);
+    CHECK(set.number("mode", 0) == 01777);
+    CHECK(set.number("other", 7) == 7);
+    REQUIRE(set.set(specs, "count", "5").ok());
+    CHECK(set.number("count", 0) == 5);
+
+    const std::pair<const char*, std::optional<std::string_view>> refused[] = {
+        {"slow", std::nullopt}, {"fast", "1"},     {"label", std::nullopt},
+        {"label", ""},          {"count", "many"}, {"count", ""},
+        {"size", "4x"},         {"mode", "8"},     {"count", "99999999999999999999"}};
+    for (auto [name, value] : refused) {
+        auto result = set.set(specs, name, value);
+        REQUIRE_FALSE(result.ok());
+        CHECK(result.error().code == Errno::inval);
+        CHECK(result.error().text.find(name) != std::string::npos);
+    }
+    CHECK(set.number("count", 0) == 5);
+}
+
+TEST_CASE("the exit code of a check is fsck's") {
+    CheckReport report;
+    CHECK(report.exit_code() == 0);
+    report.findings.push_back({.severity = Finding::Severity::note});
+    CHECK(report.exit_code() == 0);
+    report.findings.push_back({.repaired = true});
+    CHECK(report.exit_code() == 1);
+    report.findings.push_back({.severity = Finding::Severity::fatal});
+    CHECK(report.exit_code() == 4);
+}
