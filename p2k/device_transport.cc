@@ -1,0 +1,303 @@
+// The transport over /dev/fuse, and its worker policy.
+//
+// Most of a request's cost is waking somebody on another CPU. So:
+//
+// - One thread, the leader, waits for requests. While a client is active it polls the device for up
+//   to poll_us before it sleeps, and runs at once whatever needs no waiting.
+// - A thread that takes up a request which may block (fsync, large transfers, space allocation)
+// sees
+//   to it first that somebody else waits for requests.
+// - A request that blocks unforeseen (a read of a cold block), and a backlog, are noticed by a
+//   watcher: one of the idle threads, which looks every millisecond while requests keep coming, and
+//   becomes a second reader when some are waiting and nobody is taking them.
+// - A reader that has found nothing retires when another one waits already.
+//
+//     idle ──promoted, or seen by the watcher──> reading ──request──> running
+//       ^                                         |  ^                  |
+//       └──another reader waits───────────────────┘  └──────────────────┘
+//                                                 |
+//                                  the last one sleeps in poll(2)
+//
+// Polling is given up for a while when it did not find anything, so an idle or slow client costs
+// nothing.
+#include "p2k/transport.h"
+
+#include "hostshim/clock.h"
+#include "hostshim/lock.h"
+#include "hostshim/thread.h"
+
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <vector>
+
+namespace rump::p2k {
+
+namespace {
+
+constexpr uint64_t watch_ns = 1'000'000;
+constexpr unsigned watch_after = 32; // requests without a sleep
+constexpr size_t large_transfer = 128u << 10;
+
+/// Should another thread wait for requests while this one runs?
+bool may_block(std::span<const std::byte> message) {
+    fuse_in_header header;
+    std::memcpy(&header, message.data(), sizeof header);
+    switch (header.opcode) {
+    case FUSE_FSYNC:
+    case FUSE_FSYNCDIR:
+    case FUSE_SYNCFS:
+    case FUSE_FALLOCATE:
+    case FUSE_COPY_FILE_RANGE:
+    case FUSE_IOCTL:
+        return true;
+    case FUSE_WRITE:
+        return message.size() > large_transfer;
+    case FUSE_READ: {
+        fuse_read_in in;
+        if (message.size() < sizeof header + sizeof in) return false;
+        std::memcpy(&in, message.data() + sizeof header, sizeof in);
+        return in.size > large_transfer;
+    }
+    default:
+        return false;
+    }
+}
+
+class DeviceTransport final : public Transport, private ReplyPort {
+public:
+    DeviceTransport(int fd, RequestSink& sink, const TransportLimits& limits)
+        : fd_(fd), sink_(sink), poll_ns_(uint64_t{limits.poll_us} * 1000),
+          thread_count_(limits.threads ? limits.threads : host::cpu_count() + 2),
+          max_payload_(limits.max_payload), wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+    ~DeviceTransport() override {
+        stop();
+        if (wake_fd_ >= 0) ::close(wake_fd_);
+    }
+
+    std::string_view name() const override { return "dev"; }
+    Result<void> start() override;
+    void stop() override;
+
+private:
+    enum class Wait : uint8_t { request, retire, end };
+
+    ssize_t send(std::span<const iovec> parts) override {
+        return ::writev(fd_, parts.data(), static_cast<int>(parts.size()));
+    }
+
+    void thread_main(Worker& worker);
+    /// Serves until there is nothing to do for this thread. False: until the end.
+    bool read_and_run(Worker& worker);
+    Wait wait_for_request(Worker& worker, size_t& got);
+    Wait sleep_for_request();
+    bool retire();
+    void promote_one();
+    bool wait_until_promoted();
+    void begin_watching();
+    bool device_readable(int timeout_ms) const;
+    /// The message's size; 0: none is there; negative: the end.
+    ssize_t read_message(Worker& worker) const;
+    void finish();
+
+    // constant after construction
+    const int fd_;
+    RequestSink& sink_;
+    const uint64_t poll_ns_;
+    const unsigned thread_count_;
+    const size_t max_payload_;
+    const int wake_fd_; // readable: stop
+    std::vector<Worker> workers_;
+    std::vector<host::Thread> threads_;
+
+    // self-synchronized
+    std::atomic<bool> stopping_{false};
+    std::atomic<unsigned> waiting_{0};     // threads that wait for a request, polling or asleep
+    std::atomic<unsigned> streak_{0};      // requests since the last sleep
+    std::atomic<unsigned> poll_credit_{8}; // grows with polls that pay, to 8; 0: rarely polls
+    std::atomic<unsigned> sleeps_{0};
+
+    host::Mutex mutex_{host::Rank::workers};
+    host::CondVar promoted_;
+    unsigned idle_ GUARDED_BY(mutex_) = 0;
+    unsigned promotions_ GUARDED_BY(mutex_) = 0; // asked for, not yet taken up
+    bool watched_ GUARDED_BY(mutex_) = false;    // requests keep coming: look every millisecond
+    bool watcher_ GUARDED_BY(mutex_) = false;    // an idle thread is looking
+};
+
+Result<void> DeviceTransport::start() {
+    const int flags = ::fcntl(fd_, F_GETFL);
+    if (wake_fd_ < 0 || flags < 0 || ::fcntl(fd_, F_SETFL, flags | O_NONBLOCK) != 0)
+        return errno_from_host(errno);
+    for (unsigned i = 0; i < thread_count_; ++i)
+        workers_.push_back(TRY(Worker::create(max_payload_)));
+    for (Worker& worker : workers_)
+        threads_.push_back(
+            TRY(host::Thread::start("fuse", [this, &worker] { thread_main(worker); })));
+    promote_one();
+    return {};
+}
+
+void DeviceTransport::stop() {
+    finish();
+    threads_.clear();
+}
+
+void DeviceTransport::finish() {
+    stopping_.store(true);
+    const uint64_t one = 1;
+    (void)!::write(wake_fd_, &one, sizeof one);
+    host::MutexGuard guard(mutex_);
+    promoted_.notify_all();
+}
+
+void DeviceTransport::thread_main(Worker& worker) {
+    while (wait_until_promoted())
+        if (!read_and_run(worker)) return;
+}
+
+/// Sleeps among the idle threads, until it is this one's turn to read; false: the end.
+bool DeviceTransport::wait_until_promoted() {
+    host::MutexGuard guard(mutex_);
+    ++idle_;
+    bool watching = false;
+    while (promotions_ == 0 && !stopping_.load()) {
+        if (watched_ && (!watcher_ || watching)) {
+            watcher_ = watching = true;
+            if (promoted_.wait_for(mutex_, watch_ns)) continue;
+            if (streak_.load(std::memory_order_relaxed) == 0) {
+                watched_ = false;
+            } else if (waiting_.load() == 0 && device_readable(0)) {
+                ++promotions_;
+            }
+        } else {
+            if (watching) watcher_ = watching = false;
+            promoted_.wait(mutex_);
+        }
+    }
+    if (watching) watcher_ = false;
+    --idle_;
+    if (stopping_.load()) return false;
+    --promotions_;
+    return true;
+}
+
+void DeviceTransport::promote_one() {
+    host::MutexGuard guard(mutex_);
+    if (promotions_ > 0 && promotions_ >= idle_) return;
+    ++promotions_;
+    promoted_.notify_one();
+}
+
+/// True, and not waiting any more, when somebody else waits too.
+bool DeviceTransport::retire() {
+    unsigned waiting = waiting_.load();
+    while (waiting > 1)
+        if (waiting_.compare_exchange_weak(waiting, waiting - 1)) return true;
+    return false;
+}
+
+void DeviceTransport::begin_watching() {
+    host::MutexGuard guard(mutex_);
+    if (watched_) return;
+    watched_ = true;
+    promoted_.notify_one();
+}
+
+ssize_t DeviceTransport::read_message(Worker& worker) const {
+    const auto buffer = worker.message_buffer();
+    for (;;) {
+        const ssize_t got = ::read(fd_, buffer.data(), buffer.size());
+        if (got >= static_cast<ssize_t>(sizeof(fuse_in_header))) return got;
+        if (got >= 0) continue;
+        // ENOENT: the request was taken back while it was read.
+        if (errno == EAGAIN) return 0;
+        if (errno != EINTR && errno != ENOENT) return -1;
+    }
+}
+
+bool DeviceTransport::read_and_run(Worker& worker) {
+    for (;;) {
+        size_t got = 0;
+        switch (wait_for_request(worker, got)) {
+        case Wait::retire:
+            return true;
+        case Wait::end:
+            finish();
+            sink_.ended();
+            return false;
+        case Wait::request:
+            break;
+        }
+        const auto message = worker.message_buffer().first(got);
+        if (streak_.fetch_add(1, std::memory_order_relaxed) == watch_after) begin_watching();
+        if (waiting_.load() == 0 && may_block(message)) promote_one();
+        sink_.run(worker, message, *this);
+    }
+}
+
+/// Takes the next request: at once, by polling, or after a sleep.
+DeviceTransport::Wait DeviceTransport::wait_for_request(Worker& worker, size_t& got) {
+    auto take = [&](ssize_t size) {
+        got = static_cast<size_t>(std::max<ssize_t>(size, 0));
+        return size < 0 ? Wait::end : Wait::request;
+    };
+    if (stopping_.load(std::memory_order_relaxed)) return Wait::end;
+    if (const ssize_t size = read_message(worker)) return take(size);
+
+    waiting_.fetch_add(1);
+    for (;;) {
+        const bool polls = poll_ns_ > 0 && (poll_credit_.load(std::memory_order_relaxed) > 0 ||
+                                            sleeps_.load(std::memory_order_relaxed) % 16 == 0);
+        ssize_t size = 0;
+        const uint64_t start = polls ? host::real_clock().monotonic_ns() : 0;
+        while (polls && size == 0 && host::real_clock().monotonic_ns() - start < poll_ns_) {
+            ::sched_yield(); // the client may be waiting for this CPU
+            size = read_message(worker);
+        }
+        unsigned credit = poll_credit_.load(std::memory_order_relaxed);
+        if (polls && size > 0 && credit < 8) poll_credit_.store(credit + 1);
+        if (polls && size == 0 && credit > 0) poll_credit_.store(credit - 1);
+        if (size == 0) {
+            if (retire()) return Wait::retire;
+            if (sleep_for_request() == Wait::end)
+                size = -1;
+            else
+                size = read_message(worker);
+        }
+        if (size == 0) continue; // another reader took it
+        waiting_.fetch_sub(1);
+        return take(size);
+    }
+}
+
+DeviceTransport::Wait DeviceTransport::sleep_for_request() {
+    streak_.store(0, std::memory_order_relaxed);
+    sleeps_.fetch_add(1, std::memory_order_relaxed);
+    return device_readable(-1) && !stopping_.load() ? Wait::request : Wait::end;
+}
+
+/// True also when the device is at its end: reading says so.
+bool DeviceTransport::device_readable(int timeout_ms) const {
+    pollfd fds[] = {{.fd = fd_, .events = POLLIN, .revents = 0},
+                    {.fd = wake_fd_, .events = POLLIN, .revents = 0}};
+    while (::poll(fds, 2, timeout_ms) < 0)
+        if (errno != EINTR) return false;
+    return fds[0].revents != 0;
+}
+
+} // namespace
+
+std::unique_ptr<Transport> make_device_transport(int fd, RequestSink& sink,
+                                                 const TransportLimits& limits) {
+    return std::make_unique<DeviceTransport>(fd, sink, limits);
+}
+
+} // namespace rump::p2k

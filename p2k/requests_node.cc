@@ -1,0 +1,131 @@
+// Requests about one node: lookup, forget, attributes, access, statfs, open.
+#include "p2k/adapter.h"
+
+#include <fcntl.h>
+
+#include <cstring>
+
+namespace rump::p2k {
+
+void Adapter::Requests::lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
+    answer(req, [&](Adapter& self) -> Result<void> {
+        const std::string_view wanted(name);
+        // From a file handle (NFS, open_by_handle_at), of a node that the host may have forgotten:
+        // its number counts, not the table.
+        if (wanted == ".")
+            return self.reply_entry(req, TRY(self.mount_.vget(self.nodes_.number_of(parent))));
+        auto found = vfs::lookup(*TRY(self.node(parent)), wanted, self.cred(req));
+        if (found.ok()) return self.reply_entry(req, std::move(*found));
+        if (found.error() != Errno::noent || !self.mount_.traits().negative_names)
+            return found.error();
+        fuse_entry_param absent = {}; // ino 0: the host may remember that there is nothing
+        absent.entry_timeout = self.attr_timeout();
+        fuse_reply_entry(req, &absent);
+        return {};
+    });
+}
+
+void Adapter::Requests::forget(fuse_req_t req, fuse_ino_t id, uint64_t count) {
+    static_cast<Adapter*>(fuse_req_userdata(req))->nodes_.forget(id, count);
+    fuse_reply_none(req);
+}
+
+void Adapter::Requests::forget_multi(fuse_req_t req, size_t count, fuse_forget_data* forgets) {
+    NodeTable& nodes = static_cast<Adapter*>(fuse_req_userdata(req))->nodes_;
+    for (size_t i = 0; i < count; ++i) nodes.forget(forgets[i].ino, forgets[i].nlookup);
+    fuse_reply_none(req);
+}
+
+void Adapter::Requests::getattr(fuse_req_t req, fuse_ino_t id, fuse_file_info*) {
+    answer(req, [&](Adapter& self) -> Result<void> {
+        return self.reply_attr(req, TRY(vfs::getattr(*TRY(self.node(id)))));
+    });
+}
+
+namespace {
+
+Timespec to_timespec(const struct timespec& t) {
+    return {.sec = t.tv_sec, .nsec = static_cast<uint32_t>(t.tv_nsec)};
+}
+
+AttrChange to_change(const struct stat& attr, int to_set, Timespec now) {
+    AttrChange change;
+    if (to_set & FUSE_SET_ATTR_MODE) change.mode = attr.st_mode & mode_permissions;
+    if (to_set & FUSE_SET_ATTR_UID) change.uid = attr.st_uid;
+    if (to_set & FUSE_SET_ATTR_GID) change.gid = attr.st_gid;
+    if (to_set & FUSE_SET_ATTR_SIZE) change.size = static_cast<uint64_t>(attr.st_size);
+    if (to_set & FUSE_SET_ATTR_ATIME_NOW)
+        change.atime = now;
+    else if (to_set & FUSE_SET_ATTR_ATIME)
+        change.atime = to_timespec(attr.st_atim);
+    if (to_set & FUSE_SET_ATTR_MTIME_NOW)
+        change.mtime = now;
+    else if (to_set & FUSE_SET_ATTR_MTIME)
+        change.mtime = to_timespec(attr.st_mtim);
+    // With the writeback cache the host keeps mtime and ctime, and hands them over here.
+    if (to_set & FUSE_SET_ATTR_CTIME) change.ctime = to_timespec(attr.st_ctim);
+    return change;
+}
+
+} // namespace
+
+void Adapter::Requests::setattr(fuse_req_t req, fuse_ino_t id, struct stat* attr, int to_set,
+                                fuse_file_info*) {
+    answer(req, [&](Adapter& self) -> Result<void> {
+        if ((to_set & FUSE_SET_ATTR_SIZE) && attr->st_size < 0) return Errno::inval;
+        const AttrChange change = to_change(*attr, to_set, self.mount_.kernel().now());
+        Vnode& vnode = *TRY(self.node(id));
+        return self.reply_attr(req, TRY(vfs::setattr(vnode, change, self.cred(req))));
+    });
+}
+
+void Adapter::Requests::access(fuse_req_t req, fuse_ino_t id, int mask) {
+    answer(req, [&](Adapter& self) -> Result<void> {
+        TRY(vfs::access(*TRY(self.node(id)), static_cast<unsigned>(mask), self.cred(req)));
+        fuse_reply_err(req, 0);
+        return {};
+    });
+}
+
+void Adapter::Requests::statfs(fuse_req_t req, fuse_ino_t) {
+    answer(req, [&](Adapter& self) -> Result<void> {
+        const StatVfs stat = TRY(self.mount_.statvfs());
+        struct statvfs st = {};
+        st.f_bsize = stat.block_size;
+        st.f_frsize = stat.fragment_size;
+        st.f_blocks = stat.blocks;
+        st.f_bfree = stat.blocks_free;
+        st.f_bavail = stat.blocks_available;
+        st.f_files = stat.files;
+        st.f_ffree = stat.files_free;
+        st.f_favail = stat.files_free;
+        st.f_fsid = stat.fsid;
+        st.f_namemax = stat.name_max;
+        fuse_reply_statfs(req, &st);
+        return {};
+    });
+}
+
+/// ENOSYS once, and the host never asks again: it has what it needs to open.
+void Adapter::Requests::open(fuse_req_t req, fuse_ino_t id, fuse_file_info* file) {
+    answer(req, [&](Adapter& self) -> Result<void> {
+        if (self.no_open_) return Errno::nosys;
+        TRY(self.node(id));
+        file->keep_cache = 1;
+        fuse_reply_open(req, file);
+        return {};
+    });
+}
+
+void Adapter::Requests::opendir(fuse_req_t req, fuse_ino_t id, fuse_file_info* file) {
+    answer(req, [&](Adapter& self) -> Result<void> {
+        if (self.no_opendir_) return Errno::nosys;
+        TRY(self.node(id));
+        file->keep_cache = self.options_.cache_forever;
+        file->cache_readdir = self.options_.cache_forever;
+        fuse_reply_open(req, file);
+        return {};
+    });
+}
+
+} // namespace rump::p2k

@@ -1,0 +1,47 @@
+// Transports: how requests come from the host's kernel and answers go back. Each owns its threads.
+#pragma once
+
+#include "hostshim/log.h"
+#include "p2k/worker.h"
+
+#include <memory>
+
+namespace rump::p2k {
+
+using host::Log;
+
+/// What a transport does with a request.
+class RequestSink {
+public:
+    /// Runs one message and answers it through `port` before it returns. The calling thread serves
+    /// no other request meanwhile.
+    virtual void run(Worker& worker, std::span<const std::byte> message, ReplyPort& port) = 0;
+    /// The host has unmounted, or the connection is broken.
+    virtual void ended() = 0;
+    virtual Log& log() = 0;
+
+protected:
+    ~RequestSink() = default;
+};
+
+struct TransportLimits {
+    unsigned threads = 0;   // 0: by the number of CPUs
+    unsigned poll_us = 50;  // longest busy wait for the next request
+    size_t max_payload = 0; // of one request or answer
+};
+
+class Transport {
+public:
+    virtual ~Transport() = default;
+    virtual std::string_view name() const = 0;
+    /// EAGAIN (no threads), ENOMEM.
+    virtual Result<void> start() = 0;
+    /// Ends and joins the threads. Answers of requests that run are still sent.
+    virtual void stop() = 0;
+};
+
+/// /dev/fuse: `fd`, which stays the caller's.
+std::unique_ptr<Transport> make_device_transport(int fd, RequestSink& sink,
+                                                 const TransportLimits& limits);
+
+} // namespace rump::p2k
