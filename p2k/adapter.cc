@@ -2,6 +2,8 @@
 // calls.
 #include "p2k/adapter.h"
 
+#include "p2k/fuse_uring.h"
+
 #include <linux/fuse.h>
 #include <sys/sysmacros.h>
 
@@ -57,6 +59,7 @@ void Adapter::init(fuse_conn_info& conn) {
     // We clear set-id bits. The second version also spares the host a getxattr for each write.
     const uint64_t offered = offered_flags(host_.this_thread().message());
     killpriv_v2_ = offered & FUSE_HANDLE_KILLPRIV_V2;
+    offers_uring_ = offered & uapi::over_io_uring;
     if (!killpriv_v2_) want |= FUSE_CAP_HANDLE_KILLPRIV;
 
     conn.want = conn.capable & want;

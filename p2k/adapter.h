@@ -71,6 +71,7 @@ public:
     const AdapterOptions& options() const { return options_; }
     /// What the host shall be told in the answer to INIT beyond what libfuse knows: FUSE_* flags.
     uint64_t extra_init_flags() const;
+    bool offers_uring() const { return offers_uring_; }
     /// FUSE_SYNCFS, which libfuse 3.14 does not know.
     Result<void> sync() { return mount_.sync(); }
 
@@ -114,6 +115,7 @@ private:
     bool no_open_ = false;
     bool no_opendir_ = false;
     bool killpriv_v2_ = false;
+    bool offers_uring_ = false;
 };
 
 /// Runs the body of one request, which answers it on success, and answers with the error otherwise.

@@ -25,6 +25,7 @@
 #include "hostshim/clock.h"
 #include "hostshim/lock.h"
 #include "hostshim/thread.h"
+#include "p2k/blocking.h"
 
 #include <fcntl.h>
 #include <linux/fuse.h>
@@ -44,33 +45,6 @@ namespace {
 
 constexpr uint64_t watch_ns = 1'000'000;
 constexpr unsigned watch_after = 32; // requests without a sleep
-constexpr size_t large_transfer = 128u << 10;
-
-/// Should another thread wait for requests while this one runs?
-bool may_block(std::span<const std::byte> message) {
-    fuse_in_header header;
-    std::memcpy(&header, message.data(), sizeof header);
-    switch (header.opcode) {
-    case FUSE_FSYNC:
-    case FUSE_FSYNCDIR:
-    case FUSE_SYNCFS:
-    case FUSE_FALLOCATE:
-    case FUSE_COPY_FILE_RANGE:
-    case FUSE_IOCTL:
-        return true;
-    case FUSE_WRITE:
-        return message.size() > large_transfer;
-    case FUSE_READ: {
-        fuse_read_in in;
-        if (message.size() < sizeof header + sizeof in) return false;
-        std::memcpy(&in, message.data() + sizeof header, sizeof in);
-        return in.size > large_transfer;
-    }
-    default:
-        return false;
-    }
-}
-
 class DeviceTransport final : public Transport, private ReplyPort {
 public:
     DeviceTransport(int fd, RequestSink& sink, const TransportLimits& limits)
@@ -238,7 +212,8 @@ bool DeviceTransport::read_and_run(Worker& worker) {
         }
         const auto message = worker.message_buffer().first(got);
         if (streak_.fetch_add(1, std::memory_order_relaxed) == watch_after) begin_watching();
-        if (waiting_.load() == 0 && may_block(message)) promote_one();
+        if (waiting_.load() == 0 && (may_block(message) || is_large_transfer(message)))
+            promote_one();
         sink_.run(worker, message, *this);
     }
 }

@@ -1,6 +1,8 @@
 // See session.h.
 #include "p2k/session.h"
 
+#include "p2k/fuse_uring.h"
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/fuse.h>
@@ -120,12 +122,23 @@ FailureOr<void> Session::mount(const std::string& mountpoint) {
 
 FailureOr<void> Session::serve() {
     TRY(answer_init());
-    TransportLimits limits = options_.limits;
-    limits.max_payload = options_.adapter.max_write;
+    TransportLimits limits = this->limits();
+    if (uring_) {
+        if (auto started = uring_->start(); !started.ok())
+            return Failure(started.error(), "cannot start threads");
+        limits.threads = limits.threads ? limits.threads : 2; // for forgets
+        limits.poll_us = 0;
+    }
     device_ = make_device_transport(fd_, *this, limits);
     if (auto started = device_->start(); !started.ok())
         return Failure(started.error(), "cannot start threads");
     return {};
+}
+
+TransportLimits Session::limits() const {
+    TransportLimits limits = options_.limits;
+    limits.max_payload = options_.adapter.max_write;
+    return limits;
 }
 
 namespace {
@@ -161,10 +174,13 @@ FailureOr<void> Session::answer_init() {
         fuse_in_header header;
         std::memcpy(&header, buffer.data(), sizeof header);
         run(worker, buffer.first(static_cast<size_t>(got)), port);
-        // A host of another protocol version asks twice.
-        if (header.opcode == FUSE_INIT && fuse_session_exited(fuse_))
+        if (header.opcode != FUSE_INIT) continue;
+        if (fuse_session_exited(fuse_))
             return Failure(Errno::io, "the host's FUSE protocol is too old");
-        if (header.opcode == FUSE_INIT) return {};
+        if (options_.transport == TransportChoice::uring && !uring_)
+            return Failure(Errno::opnotsupp, "transport=uring: the host does not offer FUSE over "
+                                             "io_uring (enable_uring of its fuse module)");
+        return {};
     }
 }
 
@@ -218,7 +234,14 @@ ssize_t Session::send_init(ReplyPort& port, std::span<const iovec> parts) {
     fuse_init_out out = {};
     if (parts.size() != 2 || parts[1].iov_len > sizeof out) return port.send(parts);
     std::memcpy(&out, parts[1].iov_base, parts[1].iov_len);
-    const uint64_t extra = adapter_->extra_init_flags();
+    uint64_t extra = adapter_->extra_init_flags();
+    if (options_.transport != TransportChoice::device && adapter_->offers_uring()) {
+        uring_ = make_uring_transport(fd_, *this, limits());
+        if (uring_->prepare().ok())
+            extra |= uapi::over_io_uring;
+        else
+            uring_.reset();
+    }
     out.flags |= static_cast<uint32_t>(extra);
     if (extra >> 32) {
         out.flags |= FUSE_INIT_EXT;

@@ -62,6 +62,7 @@ private:
     static ssize_t send(int fd, iovec* parts, int count, void* self);
     static ssize_t receive(int fd, void* buffer, size_t size, void* self);
     ssize_t send_init(ReplyPort& port, std::span<const iovec> parts);
+    TransportLimits limits() const;
     FailureOr<void> answer_init();
     void answer_syncfs(std::span<const std::byte> message, ReplyPort& port);
 
@@ -74,7 +75,6 @@ private:
     int fd_ = -1;
     fuse_session* fuse_ = nullptr;
     bool mounted_ = false;
-    bool uring_offered_ = false;
     std::unique_ptr<Adapter> adapter_;
     std::unique_ptr<Transport> device_;
     std::unique_ptr<Transport> uring_;

@@ -34,6 +34,9 @@ class Transport {
 public:
     virtual ~Transport() = default;
     virtual std::string_view name() const = 0;
+    /// Makes what may fail before the host is told that this transport is used. ENOSYS: the host
+    /// does not have it; ENOMEM.
+    virtual Result<void> prepare() { return {}; }
     /// EAGAIN (no threads), ENOMEM.
     virtual Result<void> start() = 0;
     /// Ends and joins the threads. Answers of requests that run are still sent.
@@ -43,5 +46,10 @@ public:
 /// /dev/fuse: `fd`, which stays the caller's.
 std::unique_ptr<Transport> make_device_transport(int fd, RequestSink& sink,
                                                  const TransportLimits& limits);
+
+/// FUSE's io_uring queues. prepare() before the answer to INIT, start() after it. Forgets and
+/// interrupts come by /dev/fuse as before.
+std::unique_ptr<Transport> make_uring_transport(int fd, RequestSink& sink,
+                                                const TransportLimits& limits);
 
 } // namespace rump::p2k

@@ -1,0 +1,340 @@
+// See command_line.h. Names and meanings of options are mount(8)'s and fuse(8)'s where those have
+// them.
+#include "daemons/common/command_line.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace rump {
+
+namespace {
+
+using Kind = OptionSpec::Kind;
+
+constexpr OptionSpec common_options[] = {
+    {"ro", Kind::flag, "", "read-only"},
+    {"rw", Kind::flag, "", "read and write (default)"},
+    {"offset", Kind::size, "BYTES", "the file system begins here in the image"},
+    {"size", Kind::size, "BYTES", "and is this long"},
+    {"cow", Kind::text, "[FILE]", "never write to the image: changes go to FILE, or vanish"},
+    {"uid", Kind::number, "ID", "show this owner for all files"},
+    {"gid", Kind::number, "ID", "show this group for all files"},
+    {"umask", Kind::octal, "MODE", "take these bits from all modes"},
+    {"fakeroot", Kind::flag, "", "every operation is allowed, as if you were root"},
+    {"allow_other", Kind::flag, "", "other users may use the mount, as modes permit"},
+    {"allow_root", Kind::flag, "", "root may use the mount"},
+    {"noatime", Kind::flag, "", "never update access times"},
+    {"relatime", Kind::flag, "", "update access times once a day or after changes (default)"},
+    {"strictatime", Kind::flag, "", "always update access times"},
+    {"nosuid", Kind::flag, "", "ignore set-user-ID bits (default)"},
+    {"nodev", Kind::flag, "", "ignore device nodes (default)"},
+    {"noexec", Kind::flag, "", "execute nothing"},
+    {"sync", Kind::flag, "", "every operation is durable when it returns"},
+    {"errors", Kind::text, "WHAT", "after corruption: remount-ro (default), continue, abort"},
+    {"norecovery", Kind::flag, "", "with ro: leave a log alone, do not replay it in memory"},
+    {"cache", Kind::size, "BYTES", "memory for metadata (default 8M)"},
+    {"threads", Kind::number, "N", "threads that serve requests (default: CPUs + 2)"},
+    {"poll", Kind::number, "US", "wait busily for requests up to this long (default 50)"},
+    {"transport", Kind::text, "NAME", "auto (default), uring or dev"},
+    {"loglevel", Kind::text, "LEVEL", "debug, info (default), warning, error or off"},
+    {"pidfile", Kind::text, "FILE", "write the daemon's process id there"},
+    {"ready_fd", Kind::number, "N", "write a newline to this descriptor when mounted"},
+};
+
+/// What mount(8), fstab and fuse(8) pass along: nothing to do, or the host's.
+constexpr std::string_view ignored_options[] = {
+    "defaults",
+    "auto",
+    "noauto",
+    "user",
+    "nouser",
+    "users",
+    "owner",
+    "group",
+    "nofail",
+    "acl",
+    "user_xattr",
+    "_netdev",
+    "default_permissions",
+    "async",
+    "atime",
+    "diratime",
+    "nodiratime",
+    "noiversion",
+    "silent",
+    "loud",
+    "nonempty",
+};
+constexpr std::string_view host_options[] = {"suid", "dev", "exec", "dirsync"};
+
+bool contains(std::span<const std::string_view> list, std::string_view name) {
+    return std::find(list.begin(), list.end(), name) != list.end();
+}
+
+bool ignored(std::string_view name) {
+    return contains(ignored_options, name) || name.starts_with("x-") || name.starts_with("X-") ||
+           name == "comment";
+}
+
+DaemonError usage(std::string text) { return {ExitCode::usage, std::move(text)}; }
+
+/// The options of one -o: separated by commas, a backslash keeps the next character.
+std::vector<std::string> split_options(std::string_view text) {
+    std::vector<std::string> options(1);
+    for (size_t i = 0; i < text.size(); ++i) {
+        if (text[i] == '\\' && i + 1 < text.size())
+            options.back().push_back(text[++i]);
+        else if (text[i] == ',')
+            options.emplace_back();
+        else
+            options.back().push_back(text[i]);
+    }
+    std::erase(options, "");
+    return options;
+}
+
+class Parser {
+public:
+    explicit Parser(const DaemonSpec& spec) : spec_(spec) {}
+    DaemonResult<CommandLine> run(std::span<char*> arguments);
+
+private:
+    DaemonResult<void> flags(std::string_view letters, std::span<char*>& rest);
+    DaemonResult<void> option(const std::string& text);
+    DaemonResult<void> arguments();
+    DaemonResult<void> conclude();
+    DaemonResult<void> conclude_choices();
+
+    bool has(std::string_view name) const { return common_.has(name); }
+    /// EINVAL text for a number that an option cannot take.
+    DaemonResult<uint64_t> bounded(std::string_view name, uint64_t least, uint64_t most) const {
+        const uint64_t value = common_.number(name, least);
+        if (value < least || value > most)
+            return usage(fmt::format("option {}={}: not from {} to {}", name, value, least, most));
+        return value;
+    }
+
+    const DaemonSpec& spec_;
+    CommandLine line_;
+    OptionSet common_;
+    std::vector<std::string> arguments_;
+};
+
+DaemonResult<void> Parser::flags(std::string_view letters, std::span<char*>& rest) {
+    for (size_t i = 0; i < letters.size(); ++i) {
+        switch (letters[i]) {
+        case 'd':
+            line_.debug = line_.foreground = true;
+            break;
+        case 'f':
+            line_.foreground = true;
+            break;
+        case 'h':
+            line_.what = CommandLine::What::help;
+            break;
+        case 'V':
+            line_.what = CommandLine::What::version;
+            break;
+        case 'r':
+            TRY(option("ro"));
+            break;
+        case 'o': {
+            std::string_view list = letters.substr(i + 1);
+            if (list.empty()) {
+                if (rest.empty()) return usage("-o needs a list of options");
+                list = rest.front();
+                rest = rest.subspan(1);
+            }
+            for (const std::string& text : split_options(list)) TRY(option(text));
+            return {};
+        }
+        default:
+            return usage(fmt::format("unknown flag -{}", letters[i]));
+        }
+    }
+    return {};
+}
+
+DaemonResult<void> Parser::option(const std::string& text) {
+    const size_t equals = text.find('=');
+    const std::string name = text.substr(0, equals);
+    std::optional<std::string_view> value;
+    if (equals != std::string::npos) value = std::string_view(text).substr(equals + 1);
+
+    auto named = [&](const OptionSpec& spec) { return spec.name == name; };
+    const auto own = spec_.type.mount_options();
+    if (std::any_of(own.begin(), own.end(), named)) {
+        if (auto set = line_.mount.fs.set(own, name, value); !set.ok())
+            return usage(set.error().text);
+        return {};
+    }
+    const auto* common = std::find_if(std::begin(common_options), std::end(common_options), named);
+    if (common == std::end(common_options)) {
+        if (contains(host_options, name) && !value)
+            line_.host_options.push_back(name);
+        else if (!ignored(name))
+            return usage(fmt::format("unknown option \"{}\"", name));
+        return {};
+    }
+    // The last of two that exclude each other counts, as in mount(8).
+    if (name == "ro" || name == "rw") line_.mount.read_only = name == "ro";
+    if (name == "cow") line_.cow = true;
+    if (name == "cow" && !value) return {}; // its file may be left out
+    if (auto set = common_.set(common_options, name, value); !set.ok())
+        return usage(set.error().text);
+    return {};
+}
+
+DaemonResult<CommandLine> Parser::run(std::span<char*> rest) {
+    bool only_arguments = false;
+    while (!rest.empty()) {
+        const std::string_view word = rest.front();
+        rest = rest.subspan(1);
+        if (only_arguments || word.size() < 2 || word[0] != '-')
+            arguments_.emplace_back(word);
+        else if (word == "--")
+            only_arguments = true;
+        else if (word == "--help")
+            line_.what = CommandLine::What::help;
+        else if (word == "--version")
+            line_.what = CommandLine::What::version;
+        else if (word[1] == '-')
+            return usage(fmt::format("unknown flag {}", word));
+        else
+            TRY(flags(word.substr(1), rest));
+    }
+    if (line_.what != CommandLine::What::mount) return std::move(line_);
+    TRY(arguments());
+    TRY(conclude());
+    TRY(conclude_choices());
+    return std::move(line_);
+}
+
+DaemonResult<void> Parser::arguments() {
+    const bool device = spec_.type.needs_device();
+    // mount(8) and fstab always pass a source; without a device it is a mere word.
+    if (!device && arguments_.size() == 2) {
+        line_.image = arguments_[0];
+        arguments_.erase(arguments_.begin());
+    }
+    if (arguments_.size() != (device ? 2 : 1))
+        return usage(fmt::format("expected {}; try {} --help",
+                                 device ? "an image and a mount point" : "a mount point",
+                                 spec_.name));
+    if (device) line_.image = arguments_[0];
+    line_.mountpoint = arguments_.back();
+    return {};
+}
+
+/// Options that are numbers or flags.
+DaemonResult<void> Parser::conclude() {
+    MountOptions& mount = line_.mount;
+    line_.offset = common_.number("offset", 0);
+    line_.size = common_.number("size", 0);
+    if (has("uid")) mount.uid = static_cast<uint32_t>(TRY(bounded("uid", 0, UINT32_MAX - 1)));
+    if (has("gid")) mount.gid = static_cast<uint32_t>(TRY(bounded("gid", 0, UINT32_MAX - 1)));
+    if (has("umask")) mount.umask = static_cast<uint32_t>(TRY(bounded("umask", 0, 0777)));
+    if (has("cache")) mount.cache_bytes = TRY(bounded("cache", 256u << 10, uint64_t{1} << 40));
+    if (has("threads"))
+        line_.limits.threads = static_cast<unsigned>(TRY(bounded("threads", 1, 1024)));
+    if (has("poll")) line_.limits.poll_us = static_cast<unsigned>(TRY(bounded("poll", 0, 10000)));
+    if (has("ready_fd")) line_.ready_fd = static_cast<int>(TRY(bounded("ready_fd", 0, 1u << 20)));
+    mount.no_recovery = has("norecovery");
+    mount.sync = has("sync");
+    if (has("strictatime")) mount.atime = AtimePolicy::strict;
+    if (has("noatime")) mount.atime = AtimePolicy::none;
+    line_.cow_file = common_.text("cow");
+    line_.fakeroot = has("fakeroot");
+    line_.allow_root = has("allow_root");
+    line_.pidfile = common_.text("pidfile");
+    for (std::string_view name :
+         {"allow_other", "allow_root", "noatime", "nosuid", "nodev", "noexec", "sync"})
+        if (has(name)) line_.host_options.emplace_back(name);
+    if (mount.read_only) line_.host_options.emplace_back("ro");
+    // The host asks nobody about permissions, so that nobody but the owner may come in.
+    if (!line_.fakeroot)
+        line_.host_options.emplace_back("default_permissions");
+    else if (has("allow_other"))
+        return usage("fakeroot and allow_other exclude each other: everybody could do everything");
+    if (has("allow_other") && line_.allow_root)
+        return usage("allow_other and allow_root exclude each other");
+    if (mount.no_recovery && !mount.read_only) return usage("norecovery needs ro");
+    return {};
+}
+
+/// Options that choose one of some words.
+DaemonResult<void> Parser::conclude_choices() {
+    const std::string errors = common_.text("errors", "remount-ro");
+    if (errors == "remount-ro")
+        line_.mount.errors = ErrorPolicy::remount_read_only;
+    else if (errors == "continue")
+        line_.mount.errors = ErrorPolicy::carry_on;
+    else if (errors == "abort")
+        line_.mount.errors = ErrorPolicy::abort;
+    else
+        return usage(fmt::format("option errors={}: not remount-ro, continue or abort", errors));
+
+    const std::string transport = common_.text("transport", "auto");
+    if (transport == "auto")
+        line_.transport = p2k::TransportChoice::automatic;
+    else if (transport == "uring")
+        line_.transport = p2k::TransportChoice::uring;
+    else if (transport == "dev")
+        line_.transport = p2k::TransportChoice::device;
+    else
+        return usage(fmt::format("option transport={}: not auto, uring or dev", transport));
+
+    constexpr std::array<std::string_view, 5> levels{"debug", "info", "warning", "error", "off"};
+    const std::string level = common_.text("loglevel", line_.debug ? "debug" : "info");
+    const auto* found = std::find(levels.begin(), levels.end(), level);
+    if (found == levels.end())
+        return usage(
+            fmt::format("option loglevel={}: not debug, info, warning, error or off", level));
+    line_.log_level = static_cast<host::LogLevel>(found - levels.begin());
+    return {};
+}
+
+std::string describe(std::span<const OptionSpec> options) {
+    std::string text;
+    for (const OptionSpec& option : options) {
+        std::string left(option.name);
+        if (!option.argument.empty()) left += fmt::format("={}", option.argument);
+        text += fmt::format("    {:<18} {}\n", left, option.help);
+    }
+    return text;
+}
+
+} // namespace
+
+DaemonResult<CommandLine> parse_command_line(int argc, char** argv, const DaemonSpec& spec) {
+    return Parser(spec).run({argv + 1, static_cast<size_t>(argc > 0 ? argc - 1 : 0)});
+}
+
+std::string help_text(const DaemonSpec& spec) {
+    std::string text =
+        fmt::format("usage: {} [-dfhrV] [-o option[,option...]] {}mountpoint\n"
+                    "Mounts {}.\n",
+                    spec.name, spec.type.needs_device() ? "image " : "", spec.type.description());
+    if (!spec.aliases.empty())
+        text += fmt::format("Also installed as {}.\n", fmt::join(spec.aliases, ", "));
+    text += "\n"
+            "    -d  stay in the foreground and log for debugging\n"
+            "    -f  stay in the foreground\n"
+            "    -h  this text\n"
+            "    -r  read-only, as -o ro\n"
+            "    -V  the version\n"
+            "    -o  options, separated by commas:\n\n";
+    text += describe(common_options);
+    if (const auto own = spec.type.mount_options(); !own.empty())
+        text += fmt::format("\nof {}:\n\n{}", spec.type.name(), describe(own));
+    text +=
+        fmt::format("\nOptions that mount(8) and fstab(5) pass along are accepted: {}, {}, x-*.\n",
+                    fmt::join(host_options, ", "), fmt::join(ignored_options, ", "));
+    text += "Unmount with rump_umount or fusermount3 -u.\n";
+    return text;
+}
+
+} // namespace rump

@@ -1,0 +1,46 @@
+// The command line of a daemon, as mount(8) helpers take it:
+//
+//     rump_ext2fs [-dfhrV] [-o option[,option...]]... image mountpoint
+//
+// Options may stand before or after the two arguments; the image is left out where the file system
+// has no device.
+#pragma once
+
+#include "daemons/common/daemon.h"
+#include "daemons/common/exit_code.h"
+#include "p2k/session.h"
+
+#include <optional>
+#include <string>
+
+namespace rump {
+
+struct CommandLine {
+    enum class What : uint8_t { mount, help, version } what = What::mount;
+    std::string image; // empty: a file system without a device
+    std::string mountpoint;
+    bool foreground = false;
+    bool debug = false;
+
+    MountOptions mount;
+    uint64_t offset = 0; // which part of the image
+    uint64_t size = 0;   // 0: to its end
+    bool cow = false;
+    std::string cow_file;                  // empty with cow: changes live in memory
+    std::vector<std::string> host_options; // handed to the host's mount: "ro", "nosuid"
+    bool fakeroot = false;
+    bool allow_root = false;
+    p2k::TransportChoice transport = p2k::TransportChoice::automatic;
+    p2k::TransportLimits limits;
+    host::LogLevel log_level = host::LogLevel::info;
+    std::string pidfile;
+    std::optional<int> ready_fd;
+};
+
+/// Errors: usage, with what is wrong in one line.
+DaemonResult<CommandLine> parse_command_line(int argc, char** argv, const DaemonSpec& spec);
+
+/// What --help prints.
+std::string help_text(const DaemonSpec& spec);
+
+} // namespace rump

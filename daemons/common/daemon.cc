@@ -1,0 +1,311 @@
+// A daemon's life:
+//
+//     parse ──> check ──> fork ──> open the image ──> mount in our kernel ──> mount in the host
+//       ──> answer INIT, start threads ──> report, detach ──> wait: unmounted, or a signal
+//       ──> unmount in the host ──> unmount in our kernel ──> close the image
+#include "daemons/common/daemon.h"
+
+#include "daemons/common/command_line.h"
+#include "daemons/common/launch.h"
+#include "daemons/common/mountpoint.h"
+#include "hostshim/file_device.h"
+#include "hostshim/overlay_device.h"
+#include "kernel/fs/registry.h"
+#include "kernel/kern/kernel.h"
+#include "p2k/session.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+
+namespace rump {
+
+namespace {
+
+/// How long users of a mount that is taken away may go on.
+constexpr int grace_ms = 1000;
+
+void print(FILE* to, std::string_view text) { fmt::print(to, "{}", text); }
+
+DaemonError failed(const std::string& image, const Failure& failure) {
+    return {ExitCode::mount_failed,
+            image.empty() ? failure.text : fmt::format("{}: {}", image, failure.text)};
+}
+
+/// "-" in place of standard input and the like make no sense here, so a path is a path.
+std::string absolute(const std::string& path) {
+    char* real = ::realpath(path.c_str(), nullptr);
+    if (!real) return path; // opening it says why
+    std::string result(real);
+    ::free(real);
+    return result;
+}
+
+class Daemon {
+public:
+    Daemon(const DaemonSpec& spec, CommandLine line)
+        : spec_(spec), line_(std::move(line)), log_(sink(), line_.log_level) {}
+
+    /// Until the mount is gone. The exit code.
+    DaemonResult<int> run(Launch& launch);
+
+private:
+    host::Log::Sink sink();
+    DaemonResult<void> block_signals();
+    DaemonResult<std::unique_ptr<host::BlockDevice>> open_image();
+    DaemonResult<void> mount_kernel();
+    DaemonResult<void> mount_host();
+    DaemonResult<void> write_pidfile();
+    void report_ready(Launch& launch);
+    void hint_unwritable();
+    /// Until the host has unmounted; a signal makes it.
+    void wait_for_end();
+    void take_away();
+    bool wait_ended(int timeout_ms, bool or_signal);
+    bool interrupted() const;
+    int finish();
+
+    const DaemonSpec& spec_;
+    CommandLine line_;
+    std::string ident_;
+    std::atomic<bool> detached_{false};
+    host::Log log_;
+    std::unique_ptr<Kernel> kernel_;
+    Mount* mount_ = nullptr;
+    std::unique_ptr<p2k::Session> session_;
+    int signals_ = -1;
+};
+
+/// Standard error while somebody is looking, the system's log afterwards.
+host::Log::Sink Daemon::sink() {
+    ident_ = std::string(spec_.name);
+    if (!line_.image.empty()) ident_ += ": " + line_.image;
+    return [this, to_terminal = host::stderr_sink(ident_),
+            to_system = host::Log::Sink()](host::LogLevel level, std::string_view text) mutable {
+        if (!detached_.load()) return to_terminal(level, text);
+        if (!to_system) to_system = host::syslog_sink(ident_);
+        to_system(level, text);
+    };
+}
+
+/// Threads inherit the mask: signals come to the descriptor only.
+DaemonResult<void> Daemon::block_signals() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    ::signal(SIGPIPE, SIG_IGN);
+    signals_ = ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (signals_ < 0) return DaemonError{ExitCode::system, "cannot make a signal descriptor"};
+    return {};
+}
+
+DaemonResult<std::unique_ptr<host::BlockDevice>> Daemon::open_image() {
+    const bool writes = !line_.mount.read_only && !line_.cow;
+    auto device = host::open_file_device(
+        line_.image, {.access = writes ? host::Access::read_write : host::Access::read_only,
+                      .offset = line_.offset,
+                      .size = line_.size});
+    if (!device.ok()) return failed(line_.image, device.error());
+    if (!line_.cow) return device.release_value();
+    if (line_.cow_file.empty()) return host::make_memory_overlay(device.release_value());
+    auto overlay = host::open_file_overlay(device.release_value(), line_.cow_file);
+    if (!overlay.ok()) return failed(line_.cow_file, overlay.error());
+    return overlay.release_value();
+}
+
+DaemonResult<void> Daemon::mount_kernel() {
+    MountArgs args;
+    args.options = line_.mount;
+    std::string image = spec_.type.needs_device() ? line_.image : std::string();
+    if (spec_.type.needs_device()) {
+        args.device = TRY(open_image());
+        // Say what it is, if it is something else.
+        auto found = spec_.type.probe(*args.device);
+        if (found.ok() && !*found) {
+            auto other = probe_filesystems(*args.device);
+            if (other.ok() && !other->type.empty())
+                return failed(image,
+                              Failure(Errno::inval,
+                                      fmt::format("this is a file system of type {}; use rump_{}",
+                                                  other->type, other->type)));
+        }
+    }
+    kernel_ = std::make_unique<Kernel>(KernelConfig{.log = &log_, .background = true});
+    auto mounted = kernel_->mount(spec_.type, std::move(args));
+    if (!mounted.ok()) return failed(image, mounted.error());
+    mount_ = *mounted;
+    return {};
+}
+
+DaemonResult<void> Daemon::mount_host() {
+    const p2k::SessionOptions options = {
+        .source = line_.image.empty() ? std::string(spec_.type.name()) : line_.image,
+        .subtype = std::string(spec_.name),
+        .mount_options = line_.host_options,
+        .transport = line_.transport,
+        .limits = line_.limits,
+        .adapter = {.fakeroot = line_.fakeroot, .cache_forever = !line_.allow_root},
+    };
+    auto session = p2k::Session::create(*mount_, options);
+    if (!session.ok()) return failed(line_.image, session.error());
+    session_ = std::move(*session);
+    if (auto mounted = session_->mount(line_.mountpoint); !mounted.ok())
+        return failed(line_.mountpoint, mounted.error());
+    if (auto served = session_->serve(); !served.ok()) {
+        (void)unmount_host(line_.mountpoint, true);
+        return failed(line_.mountpoint, served.error());
+    }
+    return {};
+}
+
+DaemonResult<void> Daemon::write_pidfile() {
+    if (line_.pidfile.empty()) return {};
+    const std::string text = fmt::format("{}\n", ::getpid());
+    FILE* file = ::fopen(line_.pidfile.c_str(), "we");
+    if (file) {
+        const bool written = ::fwrite(text.data(), 1, text.size(), file) == text.size();
+        if (::fclose(file) == 0 && written) return {};
+    }
+    return DaemonError{ExitCode::pidfile,
+                       fmt::format("{}: cannot write the pid file: {}", line_.pidfile,
+                                   errno_message(errno_from_host(errno)))};
+}
+
+void Daemon::report_ready(Launch& launch) {
+    if (line_.ready_fd) {
+        (void)!::write(*line_.ready_fd, "\n", 1);
+        ::close(*line_.ready_fd);
+    }
+    if (!line_.foreground) {
+        detached_.store(true);
+        launch.detach();
+    }
+}
+
+/// An image that root filled looks read-only to the user who mounts it: say what helps.
+void Daemon::hint_unwritable() {
+    if (line_.mount.read_only || line_.fakeroot || ::geteuid() == 0) return;
+    auto root = mount_->root();
+    if (!root.ok()) return;
+    gid_t groups[64];
+    const int count = ::getgroups(64, groups);
+    const Cred me(::geteuid(), ::getegid(),
+                  std::vector<uint32_t>(groups, groups + (count > 0 ? count : 0)));
+    auto attr = vfs::getattr(**root);
+    if (!attr.ok() || vfs::access(**root, vfs::may_write, me).ok()) return;
+    print(stderr, fmt::format("{}: {}: note: the root directory belongs to user {} and you may not "
+                              "write in it; -o fakeroot or -o uid={} let you\n",
+                              spec_.name, line_.image, attr->uid, ::geteuid()));
+}
+
+/// False on time-out, or when a signal came first.
+bool Daemon::wait_ended(int timeout_ms, bool or_signal) {
+    pollfd fds[] = {{.fd = session_->ended_fd(), .events = POLLIN, .revents = 0},
+                    {.fd = signals_, .events = POLLIN, .revents = 0}};
+    while (::poll(fds, or_signal ? 2 : 1, timeout_ms) < 0)
+        if (errno != EINTR) return true;
+    return fds[0].revents != 0;
+}
+
+bool Daemon::interrupted() const {
+    pollfd signal = {.fd = signals_, .events = POLLIN, .revents = 0};
+    return ::poll(&signal, 1, 0) > 0;
+}
+
+void Daemon::wait_for_end() {
+    if (wait_ended(-1, true)) return;
+    take_away();
+}
+
+/// A signal: the mount goes, whoever uses it. First the host hands over what it holds back.
+void Daemon::take_away() {
+    log_.debug("signal received, unmounting");
+    if (unmount_host(line_.mountpoint, false).ok()) {
+        (void)wait_ended(-1, false);
+        return;
+    }
+    sync_host(line_.mountpoint);
+    if (auto gone = unmount_host(line_.mountpoint, true); !gone.ok())
+        log_.warning("cannot unmount {}: {}", line_.mountpoint, errno_message(gone.error()));
+    (void)wait_ended(grace_ms, false);
+}
+
+int Daemon::finish() {
+    session_->stop();
+    session_.reset();
+    auto unmounted = kernel_->unmount(*mount_, true);
+    if (!unmounted.ok())
+        log_.error("the image was not written to its end: {}", errno_message(unmounted.error()));
+    kernel_.reset();
+    if (!line_.pidfile.empty()) ::unlink(line_.pidfile.c_str());
+    return static_cast<int>(unmounted.ok() ? ExitCode::ok : ExitCode::mount_failed);
+}
+
+DaemonResult<int> Daemon::run(Launch& launch) {
+    TRY(block_signals());
+    TRY(mount_kernel());
+    TRY(mount_host());
+    if (interrupted()) {
+        take_away();
+        (void)finish();
+        return DaemonError{ExitCode::interrupted, "interrupted"};
+    }
+    if (auto written = write_pidfile(); !written.ok()) {
+        (void)unmount_host(line_.mountpoint, true);
+        (void)finish();
+        return written.error();
+    }
+    hint_unwritable();
+    log_.debug("mounted on {}, transport {}", line_.mountpoint, session_->transport_name());
+    report_ready(launch);
+    wait_for_end();
+    return finish();
+}
+
+DaemonResult<int> start(int argc, char** argv, const DaemonSpec& spec) {
+    CommandLine line = TRY(parse_command_line(argc, argv, spec));
+    if (line.what == CommandLine::What::help) {
+        print(stdout, help_text(spec));
+        return 0;
+    }
+    if (line.what == CommandLine::What::version) {
+        print(stdout, fmt::format("{} {}\n", spec.name, RUMP_VERSION));
+        return 0;
+    }
+    line.mountpoint = TRY(check_mountpoint(line.mountpoint));
+    if (spec.type.needs_device()) line.image = absolute(line.image);
+    if (!line.cow_file.empty() && line.cow_file[0] != '/') {
+        char directory[4096];
+        if (::getcwd(directory, sizeof directory))
+            line.cow_file = fmt::format("{}/{}", directory, line.cow_file);
+    }
+    Launch launch = TRY(Launch::begin(line.foreground));
+    if (auto code = launch.parent_exit()) return *code;
+    Daemon daemon(spec, std::move(line));
+    return daemon.run(launch);
+}
+
+} // namespace
+
+int daemon_main(int argc, char** argv, const DaemonSpec& spec) {
+    DaemonResult<int> result = DaemonError{ExitCode::system, "out of memory"};
+    try {
+        result = start(argc, argv, spec);
+    } catch (const std::bad_alloc&) { // stays what it is
+    }
+    if (result.ok()) return *result;
+    print(stderr, fmt::format("{}: {}\n", spec.name, result.error().text));
+    return static_cast<int>(result.error().code);
+}
+
+} // namespace rump

@@ -1,0 +1,22 @@
+// The mount point: what must be true of it before, and unmounting it from within the daemon.
+#pragma once
+
+#include "daemons/common/exit_code.h"
+
+#include <string>
+
+namespace rump {
+
+/// The absolute path of a directory that this user may mount on. Error: why not (it is missing, no
+/// directory, a dead FUSE mount, not the user's).
+DaemonResult<std::string> check_mountpoint(const std::string& path);
+
+/// Asks the host to unmount; as root by itself, otherwise by fusermount3. With `lazily` also what
+/// is in use: it vanishes from the tree now, and goes with its last user. Errno: EBUSY, EPERM …
+Result<void> unmount_host(const std::string& mountpoint, bool lazily);
+
+/// Makes the host hand over what it has not written back yet. Never fails: what cannot be written
+/// is reported to those who wrote it.
+void sync_host(const std::string& mountpoint);
+
+} // namespace rump

@@ -1,0 +1,153 @@
+// rump_umount [-l] DIR...: unmounts, and returns when the image is written and closed.
+//
+// The daemon's process id is an attribute of the mount's root. It is held by a descriptor (pidfd)
+// before the host is asked to unmount, so that a process that gets the same number later is not
+// mistaken for it; the descriptor becomes readable when the daemon has ended, and the daemon ends
+// when the image is closed.
+#include "daemons/common/exit_code.h"
+#include "daemons/common/mountpoint.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace {
+
+using rump::DaemonError;
+using rump::DaemonResult;
+using rump::ExitCode;
+
+/// The octal escapes of /proc/self/mountinfo (proc(5)) undone.
+std::string unescape(std::string_view field) {
+    std::string text;
+    for (size_t i = 0; i < field.size(); ++i) {
+        unsigned code = 0;
+        if (field[i] == '\\' && i + 3 < field.size() &&
+            std::from_chars(&field[i] + 1, &field[i] + 4, code, 8).ptr == &field[i] + 4) {
+            text.push_back(static_cast<char>(code));
+            i += 3;
+        } else {
+            text.push_back(field[i]);
+        }
+    }
+    return text;
+}
+
+/// The type of what is mounted last on exactly this path; empty: nothing.
+std::string mounted_type(const std::string& path) {
+    std::ifstream table("/proc/self/mountinfo");
+    std::string type;
+    for (std::string line; std::getline(table, line);) {
+        std::istringstream fields(line);
+        std::string field, where;
+        for (int i = 0; i < 5; ++i) fields >> where;
+        while (fields >> field && field != "-") {
+        }
+        if (unescape(where) == path) fields >> type;
+    }
+    return type;
+}
+
+/// A descriptor of the daemon, or -1 when the mount does not tell (it is dead, or another user's).
+int open_daemon(const std::string& path) {
+    const auto read_pid = [&] {
+        char text[32];
+        const ssize_t size = ::getxattr(path.c_str(), "user.rump.pid", text, sizeof text);
+        pid_t pid = 0;
+        if (size > 0) std::from_chars(text, text + size, pid);
+        return pid;
+    };
+    const pid_t pid = read_pid();
+    if (pid <= 0) return -1;
+    const int fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+    // It answers still: the descriptor is of this daemon.
+    if (fd >= 0 && read_pid() == pid) return fd;
+    if (fd >= 0) ::close(fd);
+    return -1;
+}
+
+DaemonError failed(const std::string& path, std::string_view why) {
+    return {ExitCode::mount_failed, fmt::format("{}: {}", path, why)};
+}
+
+/// The path of a mount point without touching what is mounted, which may be dead.
+std::string resolve(const std::string& path) {
+    char* real = ::realpath(path.c_str(), nullptr);
+    if (real) {
+        std::string result(real);
+        ::free(real);
+        return result;
+    }
+    return path;
+}
+
+DaemonResult<void> unmount(const std::string& given, bool lazily) {
+    const std::string path = resolve(given);
+    const std::string type = mounted_type(path);
+    if (type.empty()) return failed(given, "nothing is mounted here");
+    if (!type.starts_with("fuse.rump_"))
+        return failed(given, fmt::format("a mount of type {} is here, not one of ours", type));
+    const int daemon = open_daemon(path);
+    if (auto done = rump::unmount_host(path, lazily); !done.ok()) {
+        if (daemon >= 0) ::close(daemon);
+        return failed(given,
+                      done.error() == rump::Errno::busy
+                          ? "in use, or not yours (rump_umount -l takes it away all the same)"
+                          : rump::errno_message(done.error()));
+    }
+    if (daemon < 0) return {};
+    pollfd end = {.fd = daemon, .events = POLLIN, .revents = 0};
+    while (::poll(&end, 1, -1) < 0 && errno == EINTR) {
+    }
+    ::close(daemon);
+    return {};
+}
+
+int usage(FILE* to, ExitCode code) {
+    fmt::print(to, "usage: rump_umount [-l] directory...\n"
+                   "Unmounts, and returns when the images are written and closed.\n"
+                   "    -l  also what is in use: waits for its last user\n");
+    return static_cast<int>(code);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    bool lazily = false;
+    for (int letter; (letter = ::getopt(argc, argv, "lhV")) != -1;) {
+        switch (letter) {
+        case 'l':
+            lazily = true;
+            break;
+        case 'h':
+            return usage(stdout, ExitCode::ok);
+        case 'V':
+            fmt::print("rump_umount {}\n", RUMP_VERSION);
+            return 0;
+        default:
+            return usage(stderr, ExitCode::usage);
+        }
+    }
+    if (optind == argc) return usage(stderr, ExitCode::usage);
+    ExitCode code = ExitCode::ok;
+    for (int i = optind; i < argc; ++i) {
+        if (auto done = unmount(argv[i], lazily); !done.ok()) {
+            fmt::print(stderr, "rump_umount: {}\n", done.error().text);
+            code = done.error().code;
+        }
+    }
+    return static_cast<int>(code);
+}

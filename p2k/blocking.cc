@@ -1,0 +1,45 @@
+// See blocking.h.
+#include "p2k/blocking.h"
+
+#include <linux/fuse.h>
+
+#include <cstring>
+
+namespace rump::p2k {
+
+namespace {
+
+constexpr size_t large_transfer = 128u << 10;
+
+fuse_in_header header_of(std::span<const std::byte> message) {
+    fuse_in_header header = {};
+    if (message.size() >= sizeof header) std::memcpy(&header, message.data(), sizeof header);
+    return header;
+}
+
+} // namespace
+
+bool may_block(std::span<const std::byte> message) {
+    switch (header_of(message).opcode) {
+    case FUSE_FSYNC:
+    case FUSE_FSYNCDIR:
+    case FUSE_SYNCFS:
+    case FUSE_FALLOCATE:
+    case FUSE_COPY_FILE_RANGE:
+    case FUSE_IOCTL:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool is_large_transfer(std::span<const std::byte> message) {
+    const fuse_in_header header = header_of(message);
+    if (header.opcode == FUSE_WRITE) return message.size() > large_transfer;
+    fuse_read_in in;
+    if (header.opcode != FUSE_READ || message.size() < sizeof header + sizeof in) return false;
+    std::memcpy(&in, message.data() + sizeof header, sizeof in);
+    return in.size > large_transfer;
+}
+
+} // namespace rump::p2k
