@@ -19,6 +19,7 @@ constexpr OptionSpec common_options[] = {
     {"rw", Kind::flag, "", "read and write (default)"},
     {"offset", Kind::size, "BYTES", "the file system begins here in the image"},
     {"size", Kind::size, "BYTES", "and is this long"},
+    {"part", Kind::text, "PART", "a partition: its number, BSD letter, name or UUID"},
     {"cow", Kind::text, "[FILE]", "never write to the image: changes go to FILE, or vanish"},
     {"uid", Kind::number, "ID", "show this owner for all files"},
     {"gid", Kind::number, "ID", "show this group for all files"},
@@ -128,6 +129,7 @@ DaemonResult<void> Parser::flags(std::string_view letters, std::span<char*>& res
         switch (letters[i]) {
         case 'd':
             line_.debug = line_.foreground = true;
+            line_.host_options.emplace_back("debug"); // libfuse prints every request
             break;
         case 'f':
             line_.foreground = true;
@@ -181,7 +183,7 @@ DaemonResult<void> Parser::option(const std::string& text) {
     }
     // The last of two that exclude each other counts, as in mount(8).
     if (name == "ro" || name == "rw") line_.mount.read_only = name == "ro";
-    if (name == "cow") line_.cow = true;
+    if (name == "cow") line_.image_options.cow = true;
     if (name == "cow" && !value) return {}; // its file may be left out
     if (auto set = common_.set(common_options, name, value); !set.ok())
         return usage(set.error().text);
@@ -232,8 +234,10 @@ DaemonResult<void> Parser::arguments() {
 /// Options that are numbers or flags.
 DaemonResult<void> Parser::conclude() {
     MountOptions& mount = line_.mount;
-    line_.offset = common_.number("offset", 0);
-    line_.size = common_.number("size", 0);
+    line_.image_options.offset = common_.number("offset", 0);
+    line_.image_options.size = common_.number("size", 0);
+    line_.image_options.partition = common_.text("part");
+    line_.image_options.cow_file = common_.text("cow");
     if (has("uid")) mount.uid = static_cast<uint32_t>(TRY(bounded("uid", 0, UINT32_MAX - 1)));
     if (has("gid")) mount.gid = static_cast<uint32_t>(TRY(bounded("gid", 0, UINT32_MAX - 1)));
     if (has("umask")) mount.umask = static_cast<uint32_t>(TRY(bounded("umask", 0, 0777)));
@@ -246,7 +250,6 @@ DaemonResult<void> Parser::conclude() {
     mount.sync = has("sync");
     if (has("strictatime")) mount.atime = AtimePolicy::strict;
     if (has("noatime")) mount.atime = AtimePolicy::none;
-    line_.cow_file = common_.text("cow");
     line_.fakeroot = has("fakeroot");
     line_.allow_root = has("allow_root");
     line_.pidfile = common_.text("pidfile");

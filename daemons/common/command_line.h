@@ -8,6 +8,7 @@
 
 #include "daemons/common/daemon.h"
 #include "daemons/common/exit_code.h"
+#include "images/image.h"
 #include "p2k/session.h"
 
 #include <optional>
@@ -23,10 +24,7 @@ struct CommandLine {
     bool debug = false;
 
     MountOptions mount;
-    uint64_t offset = 0; // which part of the image
-    uint64_t size = 0;   // 0: to its end
-    bool cow = false;
-    std::string cow_file;                  // empty with cow: changes live in memory
+    images::ImageOptions image_options;    // all but the access
     std::vector<std::string> host_options; // handed to the host's mount: "ro", "nosuid"
     bool fakeroot = false;
     bool allow_root = false;

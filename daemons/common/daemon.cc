@@ -8,8 +8,8 @@
 #include "daemons/common/command_line.h"
 #include "daemons/common/launch.h"
 #include "daemons/common/mountpoint.h"
-#include "hostshim/file_device.h"
-#include "hostshim/overlay_device.h"
+#include "images/identify.h"
+#include "images/image.h"
 #include "kernel/fs/registry.h"
 #include "kernel/kern/kernel.h"
 #include "p2k/session.h"
@@ -41,13 +41,12 @@ DaemonError failed(const std::string& image, const Failure& failure) {
             image.empty() ? failure.text : fmt::format("{}: {}", image, failure.text)};
 }
 
-/// "-" in place of standard input and the like make no sense here, so a path is a path.
-std::string absolute(const std::string& path) {
-    char* real = ::realpath(path.c_str(), nullptr);
-    if (!real) return path; // opening it says why
-    std::string result(real);
-    ::free(real);
-    return result;
+/// The daemon works in "/", and the host's table of mounts shows whole paths.
+DaemonResult<std::string> absolute(const std::string& path) {
+    if (path.starts_with('/')) return path;
+    const std::unique_ptr<char, decltype(&::free)> here(::getcwd(nullptr, 0), ::free);
+    if (!here) return DaemonError{ExitCode::system, "the current directory has no path"};
+    return fmt::format("{}/{}", here.get(), path);
 }
 
 class Daemon {
@@ -62,6 +61,7 @@ private:
     host::Log::Sink sink();
     DaemonResult<void> block_signals();
     DaemonResult<std::unique_ptr<host::BlockDevice>> open_image();
+    DaemonResult<void> refuse_other_type(host::BlockDevice& device);
     DaemonResult<void> mount_kernel();
     DaemonResult<void> mount_host();
     DaemonResult<void> write_pidfile();
@@ -110,17 +110,23 @@ DaemonResult<void> Daemon::block_signals() {
 }
 
 DaemonResult<std::unique_ptr<host::BlockDevice>> Daemon::open_image() {
-    const bool writes = !line_.mount.read_only && !line_.cow;
-    auto device = host::open_file_device(
-        line_.image, {.access = writes ? host::Access::read_write : host::Access::read_only,
-                      .offset = line_.offset,
-                      .size = line_.size});
+    images::ImageOptions options = line_.image_options;
+    options.access = line_.mount.read_only ? host::Access::read_only : host::Access::read_write;
+    auto device = images::open(line_.image, options);
     if (!device.ok()) return failed(line_.image, device.error());
-    if (!line_.cow) return device.release_value();
-    if (line_.cow_file.empty()) return host::make_memory_overlay(device.release_value());
-    auto overlay = host::open_file_overlay(device.release_value(), line_.cow_file);
-    if (!overlay.ok()) return failed(line_.cow_file, overlay.error());
-    return overlay.release_value();
+    return device.release_value();
+}
+
+/// An image that is none of this daemon's: say what it is, and who mounts it.
+DaemonResult<void> Daemon::refuse_other_type(host::BlockDevice& device) {
+    auto probed = spec_.type.probe(device);
+    if (!probed.ok() || *probed) return {}; // mounting says what is wrong with it
+    std::string text = images::what_it_is(device);
+    if (auto identity = images::identify(device); identity.ok()) {
+        const FileSystemType* type = find_filesystem(images::filesystem_name(identity->type));
+        if (type && type != &spec_.type) text += fmt::format(", use rump_{}", type->name());
+    }
+    return failed(line_.image, Failure(Errno::inval, text));
 }
 
 DaemonResult<void> Daemon::mount_kernel() {
@@ -129,16 +135,7 @@ DaemonResult<void> Daemon::mount_kernel() {
     std::string image = spec_.type.needs_device() ? line_.image : std::string();
     if (spec_.type.needs_device()) {
         args.device = TRY(open_image());
-        // Say what it is, if it is something else.
-        auto found = spec_.type.probe(*args.device);
-        if (found.ok() && !*found) {
-            auto other = probe_filesystems(*args.device);
-            if (other.ok() && !other->type.empty())
-                return failed(image,
-                              Failure(Errno::inval,
-                                      fmt::format("this is a file system of type {}; use rump_{}",
-                                                  other->type, other->type)));
-        }
+        TRY(refuse_other_type(*args.device));
     }
     kernel_ = std::make_unique<Kernel>(KernelConfig{.log = &log_, .background = true});
     auto mounted = kernel_->mount(spec_.type, std::move(args));
@@ -283,12 +280,9 @@ DaemonResult<int> start(int argc, char** argv, const DaemonSpec& spec) {
         return 0;
     }
     line.mountpoint = TRY(check_mountpoint(line.mountpoint));
-    if (spec.type.needs_device()) line.image = absolute(line.image);
-    if (!line.cow_file.empty() && line.cow_file[0] != '/') {
-        char directory[4096];
-        if (::getcwd(directory, sizeof directory))
-            line.cow_file = fmt::format("{}/{}", directory, line.cow_file);
-    }
+    if (spec.type.needs_device()) line.image = TRY(absolute(line.image));
+    for (std::string* path : {&line.image_options.cow_file, &line.pidfile})
+        if (!path->empty()) *path = TRY(absolute(*path));
     Launch launch = TRY(Launch::begin(line.foreground));
     if (auto code = launch.parent_exit()) return *code;
     Daemon daemon(spec, std::move(line));
