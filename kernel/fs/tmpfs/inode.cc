@@ -19,7 +19,7 @@ Node::Node(Budget& budget, InodeNumber number, uint32_t generation, const NodeIn
         body_.emplace<Directory>(budget, init.hash_seed, init.parent);
         break;
     case FileType::lnk:
-        body_.emplace<SymlinkBody>(std::string(init.target));
+        body_.emplace<SymlinkBody>(SymlinkBody{std::string(init.target)});
         break;
     default:
         break;

@@ -1,0 +1,83 @@
+// The crash-state explorer: runs a workload on a file system over a recording device, builds the
+// states that a cut of power could have left, and sees in each that nothing is lost that was
+// synced, nothing is shown that was never written, and that a check makes it whole.
+//
+// To use it for a file system: fill a Subject, write a TEST_CASE in tests/crash/test_<fs>.cc that
+// calls explore() and requires that `complaints` is empty, and a line in tests/crash/meson.build.
+//
+//     Subject subject{.type = ffs::type(), .name = "FFSv2", .image = newfs_image(...)};
+//     subject.check = outside_check({{"fsck_ffs -fy {}", {0, 1}}, ...});
+//     REQUIRE(explore(subject, {.states = 400}).complaints == no_complaints);
+//
+// States. Writes between two flushes may reach the device in any combination. For every flush there
+// is the state with all that was flushed; then, as many as asked for, states with a seeded subset
+// of what was written since the last flush, up to a seeded moment, one write of them torn at sector
+// size. Everything is decided by the seed: a complaint names the state's number, `--only N` builds
+// it again.
+#pragma once
+
+#include "hostshim/block_device.h"
+#include "kernel/sys/filesystem.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace rump::crash {
+
+/// Empty: all is well. Else what is wrong, for people.
+using Complaint = std::string;
+
+struct Subject {
+    const FileSystemType& type;
+    std::string name;
+    /// An empty file system. Fill what mkfs does not write with poison() first, so that blocks
+    /// shown before they are written are noticed.
+    std::vector<std::byte> image;
+    MountOptions options;
+    /// Repairs the state on the device as the format's fsck does; complains when that fails or a
+    /// second check still finds something. Called from several threads. Null: nothing to call.
+    std::function<Complaint(host::BlockDevice& device)> check;
+    /// A mount alone makes the state whole (a journal): called with what our mount and unmount
+    /// left, complains when a check finds anything at all. Null: not promised.
+    std::function<Complaint(host::BlockDevice& device)> verify_after_mount;
+    /// What the workload may use.
+    bool hard_links = true;
+    bool symlinks = true;
+    /// No cut leaves a name, an inode or a file's size before what it stands for, synced or not: a
+    /// walk of every state finds nothing wrong and no foreign bytes. False: only what was synced is
+    /// judged before the check has run.
+    bool ordered = true;
+};
+
+struct Options {
+    uint64_t states = 500; // besides those at flushes
+    unsigned steps = 300;  // operations of the workload
+    uint64_t seed = 1;
+    unsigned threads = 2;
+    std::optional<uint64_t> only; // this state alone
+};
+
+struct Outcome {
+    uint64_t states = 0;  // looked at
+    uint64_t flushes = 0; // of the workload
+    uint64_t writes = 0;
+    std::vector<Complaint> complaints; // the first twenty
+};
+
+Outcome explore(const Subject& subject, const Options& options);
+
+/// Fills `image` with bytes that no workload writes.
+void poison(std::span<std::byte> image);
+
+/// One run of an outside program: "{}" in `command` stands for the image's path; it must end with
+/// one of `exit_codes`.
+struct OutsideRun {
+    std::string command;
+    std::vector<int> exit_codes;
+};
+/// A Subject::check that writes the device to a file in memory, runs the commands in turn, and
+/// takes the file's contents back.
+std::function<Complaint(host::BlockDevice&)> outside_check(std::vector<OutsideRun> runs);
+
+} // namespace rump::crash
