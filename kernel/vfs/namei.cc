@@ -22,8 +22,7 @@ public:
     /// All of `path`; the start itself when it is empty.
     Result<VnodeRef> run(std::string_view path, FollowLast follow) {
         at_ = path.starts_with('/') ? start_.root : start_.cwd;
-        rest_ = path;
-        left_ = rest_;
+        left_ = path;
         bool trailing_slash = false;
         while (true) {
             skip_slashes();
@@ -67,8 +66,8 @@ private:
     const LookupStart& start_;
     const Cred& cred_;
     VnodeRef at_;
-    std::string rest_;
-    std::string_view left_; // of rest_
+    std::string rest_;      // the last link's target and what was left then
+    std::string_view left_; // of the caller's path, after a link of rest_
     unsigned links_ = 0;
 };
 

@@ -139,7 +139,10 @@ private:
         NodeRef node;
     };
     void grow();
-    size_t place(uint64_t key) const { return key & (slots_.size() - 1); }
+    /// Scattered: inode numbers follow each other, and a removal walks to the end of its run.
+    size_t place(uint64_t key) const {
+        return (key * 0x9e3779b97f4a7c15) >> 32 & (slots_.size() - 1);
+    }
 
     std::vector<Slot> slots_; // a power of two, at most three quarters in use
     size_t used_ = 0;
