@@ -8,6 +8,9 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cerrno>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace rump::images {
@@ -31,6 +34,27 @@ partition_window(const std::string& path, const ImageOptions& options, const std
 }
 
 } // namespace
+
+FailureOr<void> create_file(const std::string& path, uint64_t size) {
+    struct stat status;
+    const bool exists = ::stat(path.c_str(), &status) == 0;
+    if (exists && status.st_size > 0) {
+        // Asks for it as a mount would, so that nobody's image changes its size under him.
+        auto device = TRY(host::open_file_device(path, {.access = host::Access::read_write}));
+        if (device->size() == size) return {};
+        if (!S_ISREG(status.st_mode))
+            return Failure(Errno::inval,
+                           fmt::format("it has {} bytes, not {}", device->size(), size));
+    }
+    int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
+    if (fd < 0) return errno_from_host(errno);
+    int rc = ::ftruncate(fd, static_cast<off_t>(size));
+    Errno error = rc == 0 ? Errno{} : errno_from_host(errno);
+    ::close(fd);
+    if (rc == 0) return {};
+    if (!exists) ::unlink(path.c_str());
+    return error;
+}
 
 ImageArgument parse_argument(std::string_view argument) {
     std::string whole(argument);

@@ -35,4 +35,8 @@ ImageArgument parse_argument(std::string_view argument);
 FailureOr<std::unique_ptr<host::BlockDevice>> open(std::string_view argument,
                                                    const ImageOptions& options);
 
+/// Makes a file of `size` bytes of zeros, sparse, or gives an existing one that size; what it holds
+/// stays. Failures: EBUSY (in use), EINVAL (a block device of another size), EACCES, ENOSPC, EFBIG.
+FailureOr<void> create_file(const std::string& path, uint64_t size);
+
 } // namespace rump::images
