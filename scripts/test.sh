@@ -6,7 +6,8 @@ fixed_addresses() {
     if setarch "$(uname -m)" -R true 2>/dev/null; then setarch "$(uname -m)" -R "$@"; else "$@"; fi
 }
 
-# suite LABEL DIR MESON_TEST_ARGUMENT...: runs in DIR, adds to $logs, $failures.
+# suite LABEL DIR MESON_TEST_ARGUMENT...: builds what the tests need, if need be, and runs them; adds to
+# $logs and $failures.
 suite() {
     local label=$1 dir=$2 names=()
     shift 2
@@ -17,8 +18,8 @@ suite() {
     fi
     echo "== $label"
     rm -f "$dir/meson-logs/testlog.json"
-    fixed_addresses meson test -C "$dir" --no-rebuild --num-processes "$(nproc)" --print-errorlogs \
-        "$@" "${names[@]}" </dev/null 2>&1 | grep -vE '^(ninja: |Full log|$)' || true
+    fixed_addresses meson test -C "$dir" --num-processes "$(nproc)" --print-errorlogs \
+        "$@" "${names[@]}" </dev/null 2>&1 | grep -vE '^(\[[0-9]+/[0-9]+\] |ninja: |Full log|$)' || true
     if [ -s "$dir/meson-logs/testlog.json" ]; then
         logs+=("$label=$dir/meson-logs/testlog.json")
     elif ! meson test -C "$dir" --no-rebuild --list "$@" 2>/dev/null | grep -q /; then
@@ -30,7 +31,7 @@ suite() {
 
 # built DIR COMPILER OPTION...: a build that fails is one failure, the other runs go on.
 built() {
-    configure "$@" && compile "$1" && return
+    if configure "$@" && compile "$1"; then return; fi
     echo "FAILED: $1 does not build"
     failures=$((failures + 1))
     return 1
@@ -63,8 +64,8 @@ run_tests() {
         -Db_lundef=false; then
         suite 'address and undefined behaviour' build-asan "${length[@]}" --no-suite tidy -t 4
     fi
-    if [ -n "$tsan" ] && built build-tsan clang -Dbuildtype=debugoptimized -Db_sanitize=thread \
-        -Db_lundef=false; then
+    if [ -n "$tsan" ]; then
+        configure build-tsan clang -Dbuildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false
         suite threads build-tsan "${length[@]}" --suite parallel -t 8
     fi
     echo "== summary"
