@@ -60,12 +60,11 @@ run_tests() {
         suite plain build "${length[@]}"
     fi
     # This build is the one by clang, so it is also the one that analyses locks (-Wthread-safety -Werror).
-    if [ -n "$asan" ] && built build-asan clang -Dbuildtype=debugoptimized -Db_sanitize=address,undefined \
-        -Db_lundef=false; then
+    if [ -n "$asan" ] && built build-asan clang -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false; then
         suite 'address and undefined behaviour' build-asan "${length[@]}" --no-suite tidy -t 4
     fi
     if [ -n "$tsan" ]; then
-        configure build-tsan clang -Dbuildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false
+        configure build-tsan clang -Doptimization=1 -Db_sanitize=thread -Db_lundef=false
         suite threads build-tsan "${length[@]}" --suite parallel -t 8
     fi
     echo "== summary"
