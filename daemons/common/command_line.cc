@@ -300,12 +300,19 @@ DaemonResult<void> Parser::conclude_choices() {
     return {};
 }
 
+std::string join(std::span<const std::string_view> words) {
+    std::string text;
+    for (std::string_view word : words) text.append(text.empty() ? "" : ", ").append(word);
+    return text;
+}
+
 std::string describe(std::span<const OptionSpec> options) {
     std::string text;
     for (const OptionSpec& option : options) {
         std::string left(option.name);
         if (!option.argument.empty()) left += fmt::format("={}", option.argument);
-        text += fmt::format("    {:<18} {}\n", left, option.help);
+        left.resize(std::max<size_t>(left.size(), 18), ' ');
+        text += fmt::format("    {} {}\n", left, option.help);
     }
     return text;
 }
@@ -321,8 +328,7 @@ std::string help_text(const DaemonSpec& spec) {
         fmt::format("usage: {} [-dfhrV] [-o option[,option...]] {}mountpoint\n"
                     "Mounts {}.\n",
                     spec.name, spec.type.needs_device() ? "image " : "", spec.type.description());
-    if (!spec.aliases.empty())
-        text += fmt::format("Also installed as {}.\n", fmt::join(spec.aliases, ", "));
+    if (!spec.aliases.empty()) text += fmt::format("Also installed as {}.\n", join(spec.aliases));
     text += "\n"
             "    -d  stay in the foreground and log for debugging\n"
             "    -f  stay in the foreground\n"
@@ -335,7 +341,7 @@ std::string help_text(const DaemonSpec& spec) {
         text += fmt::format("\nof {}:\n\n{}", spec.type.name(), describe(own));
     text +=
         fmt::format("\nOptions that mount(8) and fstab(5) pass along are accepted: {}, {}, x-*.\n",
-                    fmt::join(host_options, ", "), fmt::join(ignored_options, ", "));
+                    join(host_options), join(ignored_options));
     text += "Unmount with rump_umount or fusermount3 -u.\n";
     return text;
 }
