@@ -54,8 +54,9 @@ void Adapter::init(fuse_conn_info& conn) {
                     FUSE_CAP_EXPLICIT_INVAL_DATA;
     // Who opens is asked nothing more: permissions are in the attributes that the host has.
     if (options_.cache_forever) want |= FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT;
-    // ACLs make the host check permissions itself, which fakeroot must not have.
-    if (mount_.traits().posix_acl && !options_.fakeroot) want |= FUSE_CAP_POSIX_ACL;
+    // With this the host checks permissions in any case.
+    if (mount_.traits().posix_acl && options_.permissions == Permissions::host)
+        want |= FUSE_CAP_POSIX_ACL;
     // We clear set-id bits. The second version also spares the host a getxattr for each write.
     const uint64_t offered = offered_flags(host_.this_thread().message());
     killpriv_v2_ = offered & FUSE_HANDLE_KILLPRIV_V2;

@@ -23,9 +23,15 @@
 
 namespace rump::p2k {
 
+/// Who decides whether a caller may.
+enum class Permissions : uint8_t {
+    host,   // the host's kernel, by the attributes that it has (default_permissions)
+    caller, // we, by the caller's user id; opening is not checked: for mounts that only root enters
+    fakeroot, // nobody: every operation is allowed, new files belong to root
+};
+
 struct AdapterOptions {
-    /// Every operation is allowed, new files belong to root; the host checks nothing.
-    bool fakeroot = false;
+    Permissions permissions = Permissions::host;
     /// The host keeps entries and attributes for ever, and never asks to open or close. Not with
     /// allow_root: there each path is checked by a request.
     bool cache_forever = true;
@@ -85,10 +91,14 @@ private:
     /// Negotiates with the kernel of the host.
     void init(fuse_conn_info& conn);
 
+    Cred cred_of(uint32_t uid, uint32_t gid) const {
+        if (options_.permissions == Permissions::fakeroot) return Cred::superuser();
+        if (options_.permissions == Permissions::caller) return Cred(uid, gid);
+        return Cred::host_checked(uid, gid);
+    }
     Cred cred(fuse_req_t req) const {
-        if (options_.fakeroot) return Cred::superuser();
         const fuse_ctx* context = fuse_req_ctx(req);
-        return Cred::host_checked(context->uid, context->gid);
+        return cred_of(context->uid, context->gid);
     }
     /// ESTALE: the host has no lookup on it.
     Result<Vnode*> node(NodeId id) {

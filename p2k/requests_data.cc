@@ -66,8 +66,7 @@ void Adapter::Requests::write(fuse_req_t req, fuse_ino_t id, const char* bytes, 
         if (file->writepage) {
             // Sent by the host's writeback, on nobody's behalf: the owner pays for the space.
             const Attr attr = TRY(vfs::getattr(vnode));
-            const Cred owner =
-                self.options_.fakeroot ? Cred::superuser() : Cred::host_checked(attr.uid, attr.gid);
+            const Cred owner = self.cred_of(attr.uid, attr.gid);
             auto written = vfs::write(vnode, offset, data, owner, true);
             if (!written.ok() && written.error() == Errno::perm)
                 written = self.write_back_append(vnode, offset, data, owner);

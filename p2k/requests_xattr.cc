@@ -1,5 +1,6 @@
 // Requests about extended attributes. The root has some that no file system stores and that are not
 // listed: the counters of the live mount (JSON), and the daemon's process id.
+#include "kernel/vfs/acl.h"
 #include "p2k/adapter.h"
 
 #include <fmt/format.h>
@@ -72,6 +73,8 @@ void Adapter::Requests::setxattr(fuse_req_t req, fuse_ino_t id, const char* name
         }
         Vnode& vnode = *TRY(self.node(id));
         TRY(vfs::setxattr(vnode, name, std::as_bytes(std::span(value, size)), how, self.cred(req)));
+        // An ACL is a mode, too, which the host does not expect everywhere.
+        if (vfs::acl_access_name == name) self.host_.forget_attributes(id);
         fuse_reply_err(req, 0);
         return {};
     });

@@ -3,6 +3,7 @@
 #include "daemons/common/command_line.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -27,6 +28,8 @@ constexpr OptionSpec common_options[] = {
     {"fakeroot", Kind::flag, "", "every operation is allowed, as if you were root"},
     {"allow_other", Kind::flag, "", "other users may use the mount, as modes permit"},
     {"allow_root", Kind::flag, "", "root may use the mount"},
+    {"default_permissions", Kind::flag, "",
+     "the host checks permissions (default; root: see rump(7))"},
     {"noatime", Kind::flag, "", "never update access times"},
     {"relatime", Kind::flag, "", "update access times once a day or after changes (default)"},
     {"strictatime", Kind::flag, "", "always update access times"},
@@ -47,27 +50,10 @@ constexpr OptionSpec common_options[] = {
 
 /// What mount(8), fstab and fuse(8) pass along: nothing to do, or the host's.
 constexpr std::string_view ignored_options[] = {
-    "defaults",
-    "auto",
-    "noauto",
-    "user",
-    "nouser",
-    "users",
-    "owner",
-    "group",
-    "nofail",
-    "acl",
-    "user_xattr",
-    "_netdev",
-    "default_permissions",
-    "async",
-    "atime",
-    "diratime",
-    "nodiratime",
-    "noiversion",
-    "silent",
-    "loud",
-    "nonempty",
+    "defaults", "auto",  "noauto",     "user",       "nouser",     "users",  "owner", "group",
+    "nofail",   "acl",   "user_xattr", "_netdev",
+
+    "async",    "atime", "diratime",   "nodiratime", "noiversion", "silent", "loud",  "nonempty",
 };
 constexpr std::string_view host_options[] = {"suid", "dev", "exec", "dirsync"};
 
@@ -108,6 +94,7 @@ private:
     DaemonResult<void> arguments();
     DaemonResult<void> conclude();
     DaemonResult<void> conclude_choices();
+    p2k::Permissions choose_permissions() const;
 
     bool has(std::string_view name) const { return common_.has(name); }
     /// EINVAL text for a number that an option cannot take.
@@ -257,15 +244,26 @@ DaemonResult<void> Parser::conclude() {
          {"allow_other", "allow_root", "noatime", "nosuid", "nodev", "noexec", "sync"})
         if (has(name)) line_.host_options.emplace_back(name);
     if (mount.read_only) line_.host_options.emplace_back("ro");
-    // The host asks nobody about permissions, so that nobody but the owner may come in.
-    if (!line_.fakeroot)
-        line_.host_options.emplace_back("default_permissions");
-    else if (has("allow_other"))
+    if (line_.fakeroot && has("allow_other"))
         return usage("fakeroot and allow_other exclude each other: everybody could do everything");
+    if (line_.fakeroot && has("default_permissions"))
+        return usage("fakeroot and default_permissions exclude each other");
     if (has("allow_other") && line_.allow_root)
         return usage("allow_other and allow_root exclude each other");
     if (mount.no_recovery && !mount.read_only) return usage("norecovery needs ro");
+    line_.permissions = choose_permissions();
+    if (line_.permissions == p2k::Permissions::host)
+        line_.host_options.emplace_back("default_permissions");
     return {};
+}
+
+/// The host checks permissions, at the price of asking for a directory's attributes after each
+/// change in it. A mount that only root may enter is spared that: root may do everything.
+p2k::Permissions Parser::choose_permissions() const {
+    if (line_.fakeroot) return p2k::Permissions::fakeroot;
+    const bool others = has("allow_other") || has("allow_root");
+    if (::geteuid() == 0 && !others && !has("default_permissions")) return p2k::Permissions::caller;
+    return p2k::Permissions::host;
 }
 
 /// Options that choose one of some words.

@@ -28,6 +28,7 @@ struct CommandLine {
     std::vector<std::string> host_options; // handed to the host's mount: "ro", "nosuid"
     bool fakeroot = false;
     bool allow_root = false;
+    p2k::Permissions permissions = p2k::Permissions::host;
     p2k::TransportChoice transport = p2k::TransportChoice::automatic;
     p2k::TransportLimits limits;
     host::LogLevel log_level = host::LogLevel::info;

@@ -151,7 +151,7 @@ DaemonResult<void> Daemon::mount_host() {
         .mount_options = line_.host_options,
         .transport = line_.transport,
         .limits = line_.limits,
-        .adapter = {.fakeroot = line_.fakeroot, .cache_forever = !line_.allow_root},
+        .adapter = {.permissions = line_.permissions, .cache_forever = !line_.allow_root},
     };
     auto session = p2k::Session::create(*mount_, options);
     if (!session.ok()) return failed(line_.image, session.error());
@@ -232,7 +232,8 @@ void Daemon::take_away() {
         return;
     }
     sync_host(line_.mountpoint);
-    if (auto gone = unmount_host(line_.mountpoint, true); !gone.ok())
+    auto gone = unmount_host(line_.mountpoint, true);
+    if (!gone.ok() && gone.error() != Errno::inval) // EINVAL: somebody else was faster
         log_.warning("cannot unmount {}: {}", line_.mountpoint, errno_message(gone.error()));
     (void)wait_ended(grace_ms, false);
 }

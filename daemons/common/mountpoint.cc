@@ -6,6 +6,7 @@
 #include <spawn.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -50,7 +51,9 @@ int run_fusermount(const std::string& mountpoint, bool lazily) {
 
 DaemonResult<std::string> check_mountpoint(const std::string& path) {
     struct stat st = {};
-    if (::stat(path.c_str(), &st) != 0) {
+    struct statfs fs = {};
+    // The host may remember the attributes of a mount that is dead; statfs always asks.
+    if (::stat(path.c_str(), &st) != 0 || ::statfs(path.c_str(), &fs) != 0) {
         if (errno == ENOTCONN)
             return refused(path, "a FUSE mount whose daemon is gone is here; "
                                  "remove it first with fusermount3 -u");

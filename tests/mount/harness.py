@@ -1,0 +1,216 @@
+# What tests of real mounts share: scratch folders, starting daemons, and cleaning up whatever happens.
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+
+NOBODY = 65534
+TOOLS = os.environ.get("RUMP_DAEMONS", "build/daemons")
+ROOT = os.geteuid() == 0
+
+
+class Skip(Exception):
+    """What this machine lacks."""
+
+
+class Failure(AssertionError):
+    pass
+
+
+def tool(name):
+    return os.path.join(TOOLS, name)
+
+
+def has_daemon(name):
+    return os.access(tool(name), os.X_OK)
+
+
+def check(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+def equal(got, wanted, what=""):
+    check(got == wanted, f"{what}: got {got!r}, wanted {wanted!r}")
+
+
+@contextlib.contextmanager
+def errno_is(number, what=""):
+    try:
+        yield
+    except OSError as error:
+        check(error.errno == number,
+              f"{what}: {os.strerror(error.errno)}, wanted {os.strerror(number)}")
+        return
+    raise Failure(f"{what}: succeeded, wanted {os.strerror(number)}")
+
+
+def mounted(path):
+    """The type of the last mount on `path`; None: nothing."""
+    found = None
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        for line in table:
+            left, right = line.rstrip("\n").split(" - ", 1)
+            if left.split(" ")[4] == path:
+                found = right.split(" ")[0]
+    return found
+
+
+def wait_until(condition, what, seconds=30):
+    """Polls: for what has no descriptor to wait on. The limit is generous and asserts nothing."""
+    for _ in range(seconds * 100):
+        if condition():
+            return
+        subprocess.run(["sleep", "0.01"], check=True)
+    raise Failure(f"never happened: {what}")
+
+
+class Scratch:
+    """A folder for one test, with everything that was mounted below it taken away at the end."""
+
+    def __init__(self):
+        self.path = os.path.realpath(tempfile.mkdtemp(prefix="rump-mount-"))
+        os.chmod(self.path, 0o755)
+        self.processes = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for path in sorted(self.mounts(), reverse=True):
+            unmount = ["umount", "-l", path] if ROOT else ["fusermount3", "-uqz", path]
+            subprocess.run(unmount, check=False, capture_output=True)
+        for process in self.processes:
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def mounts(self):
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+            return [p for p in (line.split(" ")[4] for line in table) if p.startswith(self.path + "/")]
+
+    def file(self, name):
+        return os.path.join(self.path, name)
+
+    def folder(self, name="mnt", owner=None):
+        path = self.file(name)
+        os.mkdir(path)
+        if owner is not None:
+            os.chown(path, owner, owner)
+        return path
+
+    def start(self, arguments, **more):
+        process = subprocess.Popen(arguments, **more)
+        self.processes.append(process)
+        return process
+
+
+def as_user(arguments, uid=NOBODY):
+    """Runs a command as an ordinary user; as one already: as oneself."""
+    if not ROOT:
+        return arguments
+    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *arguments]
+
+
+def run(arguments, code=0, **more):
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False,
+                          stdin=subprocess.DEVNULL, timeout=120, **more)
+    check(done.returncode == code,
+          f"{' '.join(map(str, arguments))}: exit code {done.returncode}, wanted {code}: {done.stderr}")
+    return done
+
+
+def refused(arguments, code, *words, **more):
+    """The command fails with this code and one line that contains the words."""
+    done = run(arguments, code, **more)
+    lines = done.stderr.splitlines()
+    check(len(lines) == 1, f"not one line: {done.stderr!r}")
+    for word in words:
+        check(word in lines[0], f"{lines[0]!r} does not say {word!r}")
+    return lines[0]
+
+
+def daemon_pid(path):
+    return int(os.getxattr(path, "user.rump.pid"))
+
+
+def counters(path):
+    return json.loads(os.getxattr(path, "user.rump.counters"))
+
+
+def requests(path):
+    """Requests so far by kind, without those that asking causes."""
+    prefix = "fuse.requests."
+    return {name[len(prefix):]: value for name, value in counters(path).items()
+            if name.startswith(prefix)}
+
+
+@contextlib.contextmanager
+def fuse_mount(scratch, daemon, *arguments, options=(), mountpoint=None, user=None):
+    """A mount that is live inside the with block and properly gone after it."""
+    where = mountpoint or scratch.folder(owner=user)
+    command = [tool(daemon), *arguments, where]
+    if options:
+        command[1:1] = ["-o", ",".join(options)]
+    run(as_user(command, user) if user is not None else command)
+    try:
+        yield where
+    finally:
+        if mounted(where):
+            command = [tool("rump_umount"), where]
+            run(as_user(command, user) if user is not None else command)
+
+
+def make_ext2(path, megabytes=16, *more):
+    with open(path, "wb") as image:
+        image.truncate(megabytes << 20)
+    run(["mke2fs", "-q", "-F", "-t", "ext2", *more, path])
+    return path
+
+
+def main(module):
+    """Runs every function test_* of a module; names on the command line choose."""
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        print("SKIPPED: /dev/fuse is closed to us")
+        sys.exit(77)
+    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    for name, test in sorted(vars(module).items()):
+        if not name.startswith("test_") or (sys.argv[1:] and not any(a in name for a in sys.argv[1:])):
+            continue
+        try:
+            with Scratch() as scratch:
+                test(scratch)
+            counts["passed"] += 1
+        except Skip as why:
+            print(f"SKIPPED: {name}: {why}")
+            counts["skipped"] += 1
+        except Exception: # pylint: disable=broad-except
+            print(f"FAILED: {name}")
+            traceback.print_exc(file=sys.stdout)
+            counts["failed"] += 1
+    print(", ".join(f"{n} {what}" for what, n in counts.items()))
+    sys.exit(1 if counts["failed"] else 0)
+
+
+def need_root():
+    if not ROOT:
+        raise Skip("needs root")
+
+
+def need_user_mounts():
+    """A user other than root who may mount: fusermount3 and an open /dev/fuse."""
+    if shutil.which("fusermount3") is None:
+        raise Skip("no fusermount3")
+    if ROOT and not os.stat("/dev/fuse").st_mode & 0o002:
+        raise Skip("/dev/fuse is closed to users")

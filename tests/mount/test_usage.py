@@ -1,0 +1,116 @@
+# Command lines: what is refused, in which words, with which exit code of mount(8), and that nothing
+# has changed then.
+import os
+import sys
+
+from harness import (NOBODY, ROOT, as_user, check, equal, fuse_mount, main, mounted, need_user_mounts,
+                     refused, run, tool)
+
+
+def tmpfs(*arguments):
+    return [tool("rump_tmpfs"), *arguments]
+
+
+def test_help_and_version(_):
+    text = run(tmpfs("--help")).stdout
+    for word in ("usage: rump_tmpfs", "fakeroot", "transport=", "size=", "rump_umount"):
+        check(word in text, f"--help does not say {word}")
+    equal(run(tmpfs("-h")).stdout, text, "-h")
+    check(run(tmpfs("-V")).stdout.startswith("rump_tmpfs "), "-V")
+
+
+def test_wrong_arguments(scratch):
+    where = scratch.folder()
+    refused(tmpfs(), 1, "mount point")
+    refused(tmpfs("a", where, "c"), 1, "mount point")
+    refused(tmpfs("-x", where), 1, "-x")
+    refused(tmpfs("--nonsense", where), 1, "--nonsense")
+    refused(tmpfs(where, "-o"), 1, "-o")
+    equal(mounted(where), None, "nothing mounted")
+
+
+def test_wrong_options(scratch):
+    where = scratch.folder()
+    for option, *words in (("nonsense", "nonsense"), ("threads=0", "threads"),
+                           ("threads=x", "threads"), ("poll=10001", "poll"), ("errors=never", "errors"),
+                           ("transport=pigeon", "transport", "uring"), ("loglevel=loud", "loglevel"),
+                           ("umask=9", "umask"), ("umask=7777", "umask"), ("ro=yes", "ro"),
+                           ("cache=1", "cache"), ("norecovery", "norecovery", "ro"),
+                           ("fakeroot,allow_other", "fakeroot", "allow_other"),
+                           ("allow_root,allow_other", "allow_root", "allow_other")):
+        refused(tmpfs("-o", option, where), 1, *words)
+    refused(tmpfs("-o", "size=many", where), 32, "size")
+    equal(mounted(where), None, "nothing mounted")
+
+
+def test_wrong_mountpoints(scratch):
+    refused(tmpfs(scratch.file("none")), 32, scratch.file("none"), "No such file")
+    with open(scratch.file("file"), "w", encoding="ascii"):
+        pass
+    refused(tmpfs(scratch.file("file")), 32, scratch.file("file"), "not a directory")
+
+
+def test_somebody_elses_mountpoint(scratch):
+    need_user_mounts()
+    where = scratch.folder() if ROOT else "/usr"
+    refused(as_user(tmpfs(where)), 32, where, "write in this directory")
+    sticky = scratch.folder("sticky") if ROOT else "/tmp"
+    if ROOT:
+        os.chmod(sticky, 0o1777)
+    refused(as_user(tmpfs(sticky)), 32, sticky, "do not own")
+
+
+def test_options_before_and_after_the_arguments(scratch):
+    for number, arguments in enumerate((["-o", "ro", "WHERE"], ["WHERE", "-o", "ro"], ["-r", "WHERE"],
+                                        ["-oro", "WHERE"], ["-o", "rw,ro", "--", "WHERE"])):
+        where = scratch.folder(f"m{number}")
+        run(tmpfs(*[where if a == "WHERE" else a for a in arguments]))
+        check(os.statvfs(where).f_flag & os.ST_RDONLY, f"{arguments}: read-only")
+        run([tool("rump_umount"), where])
+
+
+def test_host_flags_reach_the_mount(scratch):
+    with fuse_mount(scratch, "rump_tmpfs", options=["noexec", "nosuid", "nodev", "noatime"]) as where:
+        flags = os.statvfs(where).f_flag
+        for flag in (os.ST_NOEXEC, os.ST_NOSUID, os.ST_NODEV, os.ST_NOATIME):
+            check(flags & flag, f"flag {flag}")
+
+
+def test_allow_other_always_checks_permissions(scratch):
+    options = ["allow_other"] if ROOT else []
+    with fuse_mount(scratch, "rump_tmpfs", options=options) as where:
+        with open("/proc/self/mountinfo", encoding="ascii") as table:
+            line = next(l for l in table if f" {where} " in l)
+        check("default_permissions" in line, line)
+        if not ROOT:
+            return
+        os.mkdir(where + "/d", 0o700)
+        run(as_user(["ls", where + "/d"]), 2)
+        run(as_user(["ls", where]))
+
+
+def test_fakeroot_may_everything(scratch):
+    need_user_mounts()
+    user = NOBODY if ROOT else os.geteuid()
+    with fuse_mount(scratch, "rump_tmpfs", options=["fakeroot"], user=user) as where:
+        script = (f"cd {where} && echo x >a && chown 1:2 a && chmod 4600 a && mkfifo n && "
+                  "mkdir d && chmod 0 d && touch d/e && stat -c %u:%g:%a a && stat -c %u:%g d")
+        equal(run(as_user(["sh", "-c", script])).stdout, "1:2:4600\n0:0\n", "owners")
+
+
+def test_transport_that_the_host_lacks(scratch):
+    where = scratch.folder()
+    try:
+        with open("/sys/module/fuse/parameters/enable_uring", encoding="ascii") as value:
+            offered = value.read().strip() == "Y"
+    except OSError:
+        offered = False
+    if not offered:
+        refused(tmpfs("-o", "transport=uring", where), 32, where, "io_uring")
+        equal(mounted(where), None, "nothing mounted")
+    with fuse_mount(scratch, "rump_tmpfs", options=["transport=auto"], mountpoint=where):
+        os.mkdir(where + "/d")
+
+
+if __name__ == "__main__":
+    main(sys.modules[__name__])
