@@ -1,6 +1,8 @@
-// The list of file systems. A line here, a folder beside this file, a daemon: that is a file system.
+// The list of file systems. A line here, a folder beside this file, a daemon: that is a file
+// system.
 #include "kernel/fs/registry.h"
 
+#include "kernel/fs/msdosfs/vfsops.h"
 #include "kernel/fs/tmpfs/tmpfs.h"
 
 #include <array>
@@ -9,6 +11,7 @@ namespace rump {
 
 std::span<const FileSystemType* const> filesystem_types() {
     static const std::array types{
+        &msdosfs::type(),
         &tmpfs::type(),
     };
     return types;

@@ -1,0 +1,233 @@
+// Reading and writing entries of the file allocation table.
+#include "kernel/fs/msdosfs/fat.h"
+
+#include "kernel/vfs/buffer_cache.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+namespace rump::msdosfs {
+
+using host::MutexGuard;
+
+namespace {
+
+constexpr uint32_t fat32_mask =
+    0x0fffffff; // the upper four bits belong to nobody and stay as they are
+constexpr uint32_t read_ahead_bytes = 128 * 1024;
+
+} // namespace
+
+uint64_t FatTable::byte_of(uint32_t number) const {
+    switch (geometry_.type) {
+    case FatType::fat12:
+        return number + number / 2;
+    case FatType::fat16:
+        return uint64_t{number} * 2;
+    case FatType::fat32:
+        break;
+    }
+    return uint64_t{number} * 4;
+}
+
+uint32_t FatTable::end_mark() const {
+    switch (geometry_.type) {
+    case FatType::fat12:
+        return 0xfff;
+    case FatType::fat16:
+        return 0xffff;
+    case FatType::fat32:
+        break;
+    }
+    return fat32_mask;
+}
+
+FatEntry FatTable::classify(uint32_t raw) const {
+    FatEntry entry;
+    entry.raw = raw;
+    uint32_t last = end_mark();
+    if (raw == 0)
+        entry.kind = FatEntry::Kind::free;
+    else if (geometry_.is_cluster(raw))
+        entry.kind = FatEntry::Kind::next, entry.next = Cluster(raw);
+    else if (raw >= last - 7)
+        entry.kind = FatEntry::Kind::end;
+    else if (raw == last - 8)
+        entry.kind = FatEntry::Kind::bad;
+    else
+        entry.kind = FatEntry::Kind::outside;
+    return entry;
+}
+
+Result<Buf> FatTable::sector(uint32_t copy, uint64_t byte) {
+    uint64_t in_table = byte - byte % geometry_.sector_size;
+    return mount_.buffers().read(geometry_.fat_offset + copy * geometry_.fat_size + in_table,
+                                 geometry_.sector_size);
+}
+
+Result<Buf> FatTable::readable_sector(uint64_t byte) {
+    auto active = sector(geometry_.active_fat, byte);
+    if (active || !geometry_.mirrored) return active;
+    for (uint32_t copy = 0; copy < geometry_.fat_count; copy++)
+        if (auto other = sector(copy, byte)) return other;
+    return mount_.io_error(fmt::format("file allocation table, byte {}", byte), active.error());
+}
+
+Result<uint32_t> FatTable::raw(uint32_t number, Cursor& cursor) {
+    uint32_t size = geometry_.sector_size;
+    auto at = [&](uint64_t byte) -> Result<const std::byte*> {
+        uint64_t offset = geometry_.fat_offset + geometry_.active_fat * geometry_.fat_size + byte;
+        if (!cursor.buf || cursor.buf.offset() != offset - byte % size)
+            cursor.buf = TRY(readable_sector(byte));
+        return cursor.buf.bytes().data() + byte % size;
+    };
+    uint64_t byte = byte_of(number);
+    const std::byte* bytes = TRY(at(byte));
+    if (geometry_.type == FatType::fat16) return uint32_t{*reinterpret_cast<const le16*>(bytes)};
+    if (geometry_.type == FatType::fat32) return *reinterpret_cast<const le32*>(bytes) & fat32_mask;
+    auto value = static_cast<uint32_t>(*bytes);
+    value |= static_cast<uint32_t>(*TRY(at(byte + 1))) << 8;
+    return number % 2 ? value >> 4 : value & 0xfff;
+}
+
+Result<FatEntry> FatTable::get(Cluster cluster, Cursor& cursor) {
+    MutexGuard guard(mutex_);
+    return classify(TRY(raw(cluster.value(), cursor)));
+}
+
+Result<void> FatTable::scan(ClusterRun run, FunctionRef<void(Cluster, const FatEntry&)> visit) {
+    uint64_t begin = byte_of(run.first.value()), end = byte_of(run.end());
+    for (uint64_t at = begin; at < end; at += read_ahead_bytes)
+        mount_.buffers().read_ahead(geometry_.fat_offset +
+                                        geometry_.active_fat * geometry_.fat_size + at,
+                                    std::min<uint64_t>(read_ahead_bytes, end - at));
+    Cursor cursor;
+    MutexGuard guard(mutex_);
+    for (uint32_t number = run.first.value(); number < run.end(); number++)
+        visit(Cluster(number), classify(TRY(raw(number, cursor))));
+    return {};
+}
+
+/// An undo gives bytes back as they were, so the half of a byte that belongs to a neighbour, and
+/// may have changed since, is carried over it.
+Result<void> FatTable::set12(Transaction& tx, uint32_t copy, uint32_t number, uint32_t value,
+                             WritePhase phase) {
+    uint64_t byte = byte_of(number);
+    bool odd = number % 2;
+    for (unsigned i = 0; i < 2; i++) {
+        Buf buf = TRY(sector(copy, byte + i));
+        size_t at = (byte + i) % geometry_.sector_size;
+        bool whole = odd ? i == 1 : i == 0;
+        auto ours = static_cast<uint8_t>(whole ? 0xff : odd ? 0xf0 : 0x0f);
+        auto part = static_cast<uint8_t>(odd ? (i ? value >> 4 : value << 4) : value >> 8 * i);
+        auto* bytes = const_cast<std::byte*>(buf.bytes().data()) + at;
+        auto neighbour = std::make_shared<std::byte>();
+        if (!whole)
+            tx.on_abort(
+                [=] { *bytes = (*bytes & std::byte{ours}) | (*neighbour & ~std::byte{ours}); });
+        std::byte& target = tx.modify(buf, at, 1, phase)[0];
+        target = (target & ~std::byte{ours}) | (std::byte{part} & std::byte{ours});
+        if (!whole) tx.on_abort([=] { *neighbour = *bytes; });
+    }
+    return {};
+}
+
+Result<void> FatTable::fill_copy(Transaction& tx, uint32_t copy, uint32_t first, uint32_t count,
+                                 WritePhase phase, Values value) {
+    if (geometry_.type == FatType::fat12) {
+        for (uint32_t number = first; number < first + count; number++)
+            TRY(set12(tx, copy, number, value(number), phase));
+        return {};
+    }
+    uint32_t width = geometry_.is_fat32() ? 4 : 2;
+    uint32_t per_sector = geometry_.sector_size / width;
+    for (uint32_t number = first; number < first + count;) {
+        uint32_t here = std::min(per_sector - number % per_sector, first + count - number);
+        Buf buf = TRY(sector(copy, byte_of(number)));
+        auto bytes = tx.modify(buf, number % per_sector * width, here * width, phase);
+        for (uint32_t i = 0; i < here; i++, number++) {
+            if (width == 2) {
+                *reinterpret_cast<le16*>(&bytes[i * 2]) = static_cast<uint16_t>(value(number));
+            } else {
+                auto& entry = *reinterpret_cast<le32*>(&bytes[i * 4]);
+                entry = (entry & ~fat32_mask) | (value(number) & fat32_mask);
+            }
+        }
+    }
+    return {};
+}
+
+Result<void> FatTable::fill(Transaction& tx, uint32_t first, uint32_t count, WritePhase phase,
+                            Values value) {
+    MutexGuard guard(mutex_);
+    for (uint32_t copy = 0; copy < geometry_.fat_count; copy++)
+        if (geometry_.mirrored || copy == geometry_.active_fat)
+            TRY(fill_copy(tx, copy, first, count, phase, value));
+    return {};
+}
+
+Result<void> FatTable::make_chain(Transaction& tx, ClusterRun run) {
+    return fill(tx, run.first.value(), run.count, WritePhase::allocation,
+                [&](uint32_t number) { return number + 1 == run.end() ? end_mark() : number + 1; });
+}
+
+Result<void> FatTable::link(Transaction& tx, Cluster last, Cluster next) {
+    for (uint32_t copy = 0; copy < geometry_.fat_count; copy++) {
+        if (!geometry_.mirrored && copy != geometry_.active_fat) continue;
+        Buf from = TRY(sector(copy, byte_of(last.value())));
+        Buf to = TRY(sector(copy, byte_of(next.value())));
+        // Two chains that grow into each other's sectors leave no order; the commit's phases, and
+        // the size in the directory entry, keep such a link from being followed.
+        (void)tx.order(to, from);
+    }
+    return fill(tx, last.value(), 1, WritePhase::inode, [&](uint32_t) { return next.value(); });
+}
+
+Result<void> FatTable::end_chain(Transaction& tx, Cluster last) {
+    return fill(tx, last.value(), 1, WritePhase::allocation, [&](uint32_t) { return end_mark(); });
+}
+
+Result<void> FatTable::clear(Transaction& tx, ClusterRun run) {
+    return fill(tx, run.first.value(), run.count, WritePhase::allocation,
+                [](uint32_t) { return 0u; });
+}
+
+Result<uint32_t> FatTable::state() {
+    if (geometry_.type == FatType::fat12) return UINT32_MAX;
+    Cursor cursor;
+    MutexGuard guard(mutex_);
+    return raw(1, cursor);
+}
+
+Result<void> FatTable::set_state(Transaction& tx, uint32_t state) {
+    if (geometry_.type == FatType::fat12) return {};
+    return fill(tx, 1, 1, WritePhase::allocation, [&](uint32_t) { return state; });
+}
+
+Result<uint32_t> FatTable::repair_mirrors(Transaction& tx) {
+    uint32_t differ = 0;
+    if (!geometry_.mirrored) return differ;
+    uint64_t used = byte_of(geometry_.cluster_count + 1) + 4;
+    MutexGuard guard(mutex_);
+    for (uint64_t byte = 0; byte < std::min(used, geometry_.fat_size);
+         byte += geometry_.sector_size) {
+        auto active = sector(geometry_.active_fat, byte);
+        if (!active) continue; // reading falls back on the other copies
+        for (uint32_t copy = 0; copy < geometry_.fat_count; copy++) {
+            if (copy == geometry_.active_fat) continue;
+            auto mirror = sector(copy, byte);
+            if (!mirror || std::memcmp(mirror->bytes().data(), active->bytes().data(),
+                                       geometry_.sector_size) == 0)
+                continue;
+            auto bytes = tx.modify(*mirror, 0, geometry_.sector_size, WritePhase::allocation);
+            std::memcpy(bytes.data(), active->bytes().data(), bytes.size());
+            differ++;
+        }
+    }
+    return differ;
+}
+
+} // namespace rump::msdosfs

@@ -1,0 +1,236 @@
+// Boot sector to Geometry: every field and relation is checked here, nowhere else.
+#include "kernel/fs/msdosfs/geometry.h"
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <cstring>
+
+namespace rump::msdosfs {
+
+namespace {
+
+template<class T>
+const T& view(std::span<const std::byte, 512> sector, size_t at) {
+    static_assert(alignof(T) == 1);
+    return *reinterpret_cast<const T*>(sector.data() + at);
+}
+
+template<class... A>
+Failure wrong(fmt::format_string<A...> text, A&&... arguments) {
+    return {Errno::uclean, "boot sector: " + fmt::format(text, std::forward<A>(arguments)...)};
+}
+
+/// MS-DOS 1.x floppies say what they are by the first byte of the FAT in sector 1.
+struct MediaLayout {
+    uint8_t media;
+    uint32_t kibibytes;
+    uint8_t sectors_per_cluster;
+    uint8_t fat_sectors;
+    uint16_t root_entries;
+};
+constexpr MediaLayout media_layouts[] = {
+    {0xfe, 160, 1, 1, 64},
+    {0xfc, 180, 1, 2, 64},
+    {0xff, 320, 2, 1, 112},
+    {0xfd, 360, 2, 2, 112},
+};
+
+std::optional<Geometry> without_parameter_block(std::span<const std::byte, 4> fat,
+                                                uint64_t device_size) {
+    for (const MediaLayout& layout : media_layouts) {
+        if (fat[0] != std::byte{layout.media} || fat[1] != std::byte{0xff} ||
+            fat[2] != std::byte{0xff} || device_size != layout.kibibytes * 1024ull)
+            continue;
+        Geometry g;
+        g.has_parameter_block = false;
+        g.media = layout.media;
+        g.sector_size = 512;
+        g.cluster_size = 512u * layout.sectors_per_cluster;
+        g.cluster_shift = static_cast<uint32_t>(std::countr_zero(g.cluster_size));
+        g.fat_offset = 512;
+        g.fat_size = 512ull * layout.fat_sectors;
+        g.fat_count = 2;
+        g.root_offset = g.fat_offset + g.fat_count * g.fat_size;
+        g.root_entries = layout.root_entries;
+        g.data_offset = g.root_offset + g.root_entries * disk::dirent_size;
+        g.volume_size = device_size;
+        g.cluster_count = static_cast<uint32_t>((device_size - g.data_offset) / g.cluster_size);
+        return g;
+    }
+    return std::nullopt;
+}
+
+/// What another system's first sector says of itself.
+std::string_view other_type(const disk::BootSector& boot) {
+    std::string_view id(boot.system_id, sizeof boot.system_id);
+    if (id == "EXFAT   ") return "this is an exFAT file system, use rump_exfat";
+    if (id == "NTFS    ") return "this is an NTFS file system";
+    return "no FAT boot sector";
+}
+
+Result<void, Failure> read_sizes(const disk::BootSector& boot, Geometry& g) {
+    g.sector_size = boot.bytes_per_sector;
+    if (!std::has_single_bit(g.sector_size) || g.sector_size < 512 || g.sector_size > 32768)
+        return wrong("bytes per sector is {}, not a power of two from 512 to 32768", g.sector_size);
+    uint32_t per_cluster = boot.sectors_per_cluster;
+    if (!std::has_single_bit(per_cluster))
+        return wrong("sectors per cluster is {}, not a power of two", per_cluster);
+    g.cluster_size = g.sector_size * per_cluster;
+    g.cluster_shift = static_cast<uint32_t>(std::countr_zero(g.cluster_size));
+    if (boot.reserved_sectors == 0) return wrong("reserved sectors is 0");
+    g.fat_count = boot.fat_count;
+    if (g.fat_count == 0) return wrong("number of FATs is 0");
+    if (g.fat_count > 16) return wrong("number of FATs is {}, more than 16", g.fat_count);
+    g.media = boot.media;
+    return {};
+}
+
+Result<void, Failure> read_tail32(std::span<const std::byte, 512> sector, Geometry& g) {
+    const auto& tail = view<disk::BootTail32>(sector, sizeof(disk::BootSector));
+    g.fat_size = uint64_t{tail.fat_sectors} * g.sector_size;
+    if (g.fat_size == 0) return wrong("sectors per FAT is 0");
+    if (tail.version != 0)
+        return Failure(Errno::opnotsupp, fmt::format("FAT32 version {}.{} is not known",
+                                                     tail.version >> 8, tail.version & 0xff));
+    if (tail.flags & disk::flag_no_mirror) {
+        g.mirrored = false;
+        g.active_fat = tail.flags & disk::active_fat_mask;
+        if (g.active_fat >= g.fat_count)
+            return wrong("active FAT is {}, there are {}", g.active_fat, g.fat_count);
+    }
+    const auto& boot = view<disk::BootSector>(sector, 0);
+    auto within_reserved = [&](uint16_t number) {
+        return number != 0 && number < boot.reserved_sectors;
+    };
+    if (within_reserved(tail.fsinfo_sector))
+        g.fsinfo_offset = uint64_t{tail.fsinfo_sector} * g.sector_size;
+    if (within_reserved(tail.backup_sector))
+        g.backup_offset = uint64_t{tail.backup_sector} * g.sector_size;
+    g.root_cluster = Cluster(tail.root_cluster);
+    return {};
+}
+
+/// Serial number, label and the place of the state byte.
+void read_tail(std::span<const std::byte, 512> sector, Geometry& g) {
+    size_t at = sizeof(disk::BootSector);
+    if (g.is_fat32()) at += offsetof(disk::BootTail32, tail);
+    const auto& tail = view<disk::BootTail>(sector, at);
+    if (tail.signature != disk::signature_serial && tail.signature != disk::signature_label) return;
+    g.tail_offset = static_cast<uint32_t>(at);
+    g.serial = tail.serial;
+    if (tail.signature == disk::signature_serial) return;
+    std::string_view label(tail.label, sizeof tail.label);
+    label = label.substr(0, label.find('\0'));
+    size_t end = label.find_last_not_of(' ');
+    label = label.substr(0, end == label.npos ? 0 : end + 1);
+    if (label != "NO NAME") g.boot_label = label;
+}
+
+/// FAT12 or FAT16, where the cluster count decides but for Ataris, which use 16 bits on hard disks
+/// of any size.
+FatType small_type(const Geometry& g, bool sixteen_bit_mark) {
+    if (g.cluster_count > 4084) return FatType::fat16;
+    bool room = g.fat_size / 2 >= uint64_t{g.cluster_count} + 2;
+    return g.atari && room && sixteen_bit_mark ? FatType::fat16 : FatType::fat12;
+}
+
+Result<void, Failure> lay_out(const disk::BootSector& boot, uint64_t sectors, bool sixteen_bit_mark,
+                              Geometry& g) {
+    uint64_t fats_end = boot.reserved_sectors + g.fat_count * (g.fat_size / g.sector_size);
+    g.fat_offset = uint64_t{boot.reserved_sectors} * g.sector_size;
+    g.root_offset = fats_end * g.sector_size;
+    uint64_t root_bytes = uint64_t{g.root_entries} * disk::dirent_size;
+    uint64_t data_sector = fats_end + (root_bytes + g.sector_size - 1) / g.sector_size;
+    g.data_offset = data_sector * g.sector_size;
+    g.volume_size = sectors * g.sector_size;
+    if (data_sector >= sectors)
+        return wrong("{} sectors in all leave no room behind {} for FATs and root directory",
+                     sectors, data_sector);
+    uint64_t clusters = (sectors - data_sector) / boot.sectors_per_cluster;
+    uint64_t most = g.is_fat32() ? 0x0ffffff5 : 65524;
+    if (clusters == 0) return wrong("there is no data cluster");
+    if (clusters > most)
+        return wrong("{} clusters are more than {} has", clusters,
+                     g.is_fat32() ? "FAT32" : "FAT16");
+    g.cluster_count = static_cast<uint32_t>(clusters);
+    if (!g.is_fat32()) g.type = small_type(g, sixteen_bit_mark);
+
+    uint64_t bits = static_cast<uint64_t>(g.type);
+    if (g.fat_size * 8 / bits < clusters + 2)
+        return wrong("sectors per FAT is {}, too few for {} clusters", g.fat_size / g.sector_size,
+                     clusters);
+    if (g.is_fat32() && !g.is_cluster(g.root_cluster.value()))
+        return wrong("root cluster is {}, outside 2 to {}", g.root_cluster.value(), clusters + 1);
+    return {};
+}
+
+} // namespace
+
+const char* Geometry::type_name() const {
+    return type == FatType::fat12 ? "FAT12" : type == FatType::fat16 ? "FAT16" : "FAT32";
+}
+
+FailureOr<Geometry> Geometry::validate(std::span<const std::byte, 512> sector,
+                                       std::span<const std::byte, 4> behind, uint64_t device_size) {
+    const auto& boot = view<disk::BootSector>(sector, 0);
+    bool signed_sector = view<le16>(sector, disk::boot_signature_offset) == disk::boot_signature;
+    bool jump = boot.jump[0] == 0xeb || boot.jump[0] == 0xe9;
+
+    // A sector that has no parameter block at all is no damaged FAT; it is something else.
+    bool sensible =
+        std::has_single_bit(boot.bytes_per_sector.get()) && boot.bytes_per_sector >= 512;
+    if (!sensible || boot.fat_count == 0 || (!jump && boot.reserved_sectors == 0)) {
+        if (auto floppy = without_parameter_block(behind, device_size)) return *floppy;
+        bool named = std::memcmp(sector.data() + 54, "FAT", 3) == 0 ||
+                     std::memcmp(sector.data() + 82, "FAT", 3) == 0;
+        if (!named) return Failure(Errno::inval, std::string(other_type(boot)));
+    }
+
+    Geometry g;
+    g.atari = !jump && !signed_sector;
+    TRY(read_sizes(boot, g));
+    if (boot.media != 0xf0 && boot.media < 0xf8 && !g.atari)
+        return wrong("media byte is {:#04x}, neither 0xf0 nor 0xf8 to 0xff", boot.media);
+    if (boot.fat_sectors_16 != 0) {
+        g.type = FatType::fat16;
+        g.fat_size = uint64_t{boot.fat_sectors_16} * g.sector_size;
+        g.root_entries = boot.root_entries;
+        if (g.root_entries == 0) return wrong("root directory entries is 0");
+    } else {
+        g.type = FatType::fat32;
+        if (g.atari) return wrong("sectors per FAT is 0");
+        if (boot.root_entries != 0)
+            return wrong("root directory entries is {} on FAT32", boot.root_entries.get());
+        TRY(read_tail32(sector, g));
+    }
+    uint64_t sectors = boot.sectors_16;
+    if (sectors == 0 && !g.atari) sectors = boot.sectors_32;
+    if (sectors == 0) return wrong("number of sectors is 0");
+    if (sectors * g.sector_size > device_size)
+        return wrong("{} sectors of {} bytes are more than the device's {} bytes", sectors,
+                     g.sector_size, device_size);
+
+    TRY(lay_out(boot, sectors, behind[2] == std::byte{0xff} && behind[3] == std::byte{0xff}, g));
+    if (!g.atari) read_tail(sector, g);
+    return g;
+}
+
+FailureOr<Geometry> Geometry::read(host::BlockDevice& device) {
+    std::array<std::byte, 512> sector;
+    std::array<std::byte, 4> behind{};
+    if (device.size() < 1024) return Failure(Errno::inval, "too short for a FAT file system");
+    if (!device.read(0, sector)) return Failure(Errno::io, "boot sector: cannot be read");
+    const auto& boot = view<disk::BootSector>(sector, 0);
+    uint64_t fat = uint64_t{boot.reserved_sectors} * boot.bytes_per_sector;
+    if (fat == 0) fat = 512;
+    if (fat + behind.size() <= device.size() && !device.read(fat, behind))
+        return Failure(Errno::io, "file allocation table: cannot be read");
+    if (auto g = validate(sector, behind, device.size()); g.ok() || g.error().code != Errno::inval)
+        return g;
+    // A floppy without a parameter block may hold anything where one would stand.
+    if (!device.read(512, behind)) return Failure(Errno::io, "sector 1: cannot be read");
+    return validate(sector, behind, device.size());
+}
+
+} // namespace rump::msdosfs

@@ -1,0 +1,99 @@
+// rename. The entry that the file has afterwards reaches the device before the old one goes: a cut
+// between the two leaves two names for one chain, which a check mends, and not a file without a
+// name.
+#include "kernel/fs/msdosfs/vnops.h"
+
+#include "kernel/vfs/buffer_cache.h"
+
+namespace rump::msdosfs {
+
+namespace {
+
+/// A directory that has a new parent says so in its second entry.
+Result<void> set_parent(Transaction& tx, Node& child, Node& parent) {
+    Volume& volume = child.volume();
+    auto place = TRY(child.directory_position(disk::dirent_size));
+    if (!place) return Errno::uclean;
+    Buf sector = TRY(volume.sector_at(*place));
+    auto& dotdot = tx.modify_as<disk::DirEntry>(sector, *place % volume.geometry.sector_size,
+                                                WritePhase::directory);
+    if (dotdot.name[0] != '.' || dotdot.name[1] != '.') return {}; // a check may mend that
+    uint32_t cluster = parent.dotdot_cluster();
+    set_first_cluster(dotdot, cluster ? std::optional(Cluster(cluster)) : std::nullopt,
+                      volume.geometry);
+    return {};
+}
+
+} // namespace
+
+/// The target's entry becomes the source's: one sector, so a cut shows the one file or the other.
+Result<void> MsdosVnode::replace(const RenameArgs& args) {
+    Node& source = node_of(args.source);
+    Node& target = node_of(*args.target);
+    Node& to_dir = node_of(args.to_dir);
+    if (target.is_directory() && !TRY(Directory(target).empty())) return Errno::notempty;
+    Directory from(*node_), to(to_dir);
+    Entry old_entry, new_entry;
+    auto tx = TRY(mount().begin());
+    TRY(find_own_entry(from, args.from_name, source, old_entry));
+    TRY(find_own_entry(to, args.to_name, target, new_entry));
+    Buf old_sector = TRY(from.sector_of(old_entry));
+    Buf new_sector = TRY(to.sector_of(new_entry));
+    TRY(tx.order(new_sector, old_sector));
+
+    auto& entry = tx.modify_as<disk::DirEntry>(
+        new_sector, new_entry.position % volume().geometry.sector_size, WritePhase::directory);
+    disk::DirEntry moved = source.entry();
+    std::copy_n(new_entry.raw.name, sizeof moved.name, moved.name);
+    moved.case_bits = new_entry.raw.case_bits;
+    entry = moved;
+    TRY(from.erase(tx, old_entry));
+    target.set_unlinked(tx);
+    source.move_to(tx, new_entry.position);
+    if (source.is_directory() && &args.to_dir != this) TRY(set_parent(tx, source, to_dir));
+    source.change([](disk::DirEntry&) {}); // the copy may be newer than what stands in the sector
+    touch_directory();
+    static_cast<MsdosVnode&>(args.to_dir).touch_directory();
+    tx.done();
+    return {};
+}
+
+Result<void> MsdosVnode::move(const RenameArgs& args) {
+    Node& source = node_of(args.source);
+    Node& to_dir = node_of(args.to_dir);
+    LongName name = TRY(parse_name(args.to_name.view()));
+    NameUnits old_folded, new_folded;
+    const vfs::UpcaseTable& upcase = volume().options.names.upcase;
+    fold(args.from_name.view(), upcase, old_folded);
+    fold(args.to_name.view(), upcase, new_folded);
+
+    Directory from(*node_), to(to_dir);
+    Entry old_entry, other;
+    auto tx = TRY(mount().begin());
+    TRY(find_own_entry(from, args.from_name, source, old_entry));
+    Buf old_sector = TRY(from.sector_of(old_entry));
+    // Another spelling of the same entry: its old names must not stand in the way of the new ones.
+    bool respelled = &args.to_dir == this && TRY(to.find(new_folded.view(), other)) &&
+                     other.position == old_entry.position;
+    if (respelled) TRY(from.erase(tx, old_entry));
+    auto made = TRY(to.insert(tx, name, source.entry()));
+    TRY(tx.order(made.sector, old_sector));
+    if (!respelled) TRY(from.erase(tx, old_entry));
+    source.move_to(tx, made.position);
+    if (source.is_directory() && &args.to_dir != this) TRY(set_parent(tx, source, to_dir));
+    source.change([](disk::DirEntry&) {});
+    touch_directory();
+    static_cast<MsdosVnode&>(args.to_dir).touch_directory();
+    tx.done();
+    return {};
+}
+
+Result<void> MsdosVnode::rename(const RenameArgs& args) {
+    ASSERT(lock.held_exclusive() && args.to_dir.lock.held_exclusive() &&
+           args.source.lock.held_exclusive());
+    // Two entries cannot change places in a way that a cut leaves both files with a name.
+    if (args.exchange) return Errno::inval;
+    return args.target ? replace(args) : move(args);
+}
+
+} // namespace rump::msdosfs

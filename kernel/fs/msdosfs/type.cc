@@ -1,0 +1,186 @@
+// The file system type: options, probing, and what mounting reads.
+#include "kernel/fs/msdosfs/vfsops.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace rump::msdosfs {
+
+namespace {
+
+FailureOr<int> parse_minutes(const std::string& text) {
+    int minutes = 0;
+    auto parsed = std::from_chars(text.data(), text.data() + text.size(), minutes);
+    if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || minutes < -24 * 60 ||
+        minutes > 24 * 60)
+        return Failure(Errno::inval,
+                       "time_offset=" + text + ": not a number of minutes from -1440 to 1440");
+    return minutes;
+}
+
+FailureOr<ShortNameStyle> parse_style(const std::string& text) {
+    constexpr std::array<std::pair<std::string_view, ShortNameStyle>, 4> styles{{
+        {"lower", ShortNameStyle::lower},
+        {"win95", ShortNameStyle::win95},
+        {"winnt", ShortNameStyle::winnt},
+        {"mixed", ShortNameStyle::mixed},
+    }};
+    for (const auto& [name, style] : styles)
+        if (name == text) return style;
+    return Failure(Errno::inval, "shortname=" + text + ": not lower, win95, winnt or mixed");
+}
+
+FailureOr<VolumeOptions> parse_options(const MountOptions& mount) {
+    const OptionSet& set = mount.fs;
+    VolumeOptions options;
+    // umask= is taken away from what is shown, by the generic layer.
+    uint32_t mask = mount.umask ? 0 : 022;
+    options.file_mask = static_cast<uint32_t>(set.number("fmask", mask) & 0777);
+    options.directory_mask = static_cast<uint32_t>(set.number("dmask", mask) & 0777);
+    std::string page = set.text("codepage", CodePage::standard);
+    auto code_page = CodePage::find(page);
+    if (!code_page)
+        return Failure(Errno::inval, "codepage=" + page + ": not one of " + CodePage::names());
+    options.names.code_page = *code_page;
+    if (set.has("shortname")) options.names.style = TRY(parse_style(set.text("shortname")));
+    if (set.has("time_offset"))
+        options.utc_offset_minutes = TRY(parse_minutes(set.text("time_offset")));
+    if (set.has("utc")) options.utc_offset_minutes = 0;
+    options.quiet = set.has("quiet");
+    options.discard = set.has("discard");
+    options.list_attributes = set.has("showattr");
+    options.system_immutable = set.has("sys_immutable");
+    return options;
+}
+
+struct Hints {
+    std::optional<uint32_t> free;
+    std::optional<uint32_t> next;
+};
+
+/// FSInfo's numbers, where they can be true.
+Hints read_fsinfo(host::BlockDevice& device, const Geometry& geometry) {
+    Hints hints;
+    disk::FsInfo info;
+    if (!geometry.fsinfo_offset ||
+        !device.read(*geometry.fsinfo_offset, std::as_writable_bytes(std::span(&info, 1))) ||
+        info.lead_signature != disk::fsinfo_lead || info.signature != disk::fsinfo_signature ||
+        info.trail_signature != disk::fsinfo_trail)
+        return hints;
+    if (info.free_clusters <= geometry.cluster_count) hints.free = info.free_clusters;
+    if (geometry.is_cluster(info.next_free)) hints.next = info.next_free;
+    return hints;
+}
+
+/// Whether the last one to write did not finish, by any of the marks. EIO.
+Result<bool> read_dirty(host::BlockDevice& device, const Geometry& geometry) {
+    if (geometry.tail_offset) {
+        disk::BootTail tail;
+        TRY(device.read(*geometry.tail_offset, std::as_writable_bytes(std::span(&tail, 1))));
+        if (tail.state & disk::state_dirty) return true;
+    }
+    if (geometry.type == FatType::fat12) return false;
+    uint64_t fat = geometry.fat_offset + geometry.active_fat * geometry.fat_size;
+    if (geometry.is_fat32()) {
+        le32 entry;
+        TRY(device.read(fat + 4, std::as_writable_bytes(std::span(&entry, 1))));
+        return !(entry & disk::fat32_clean);
+    }
+    le16 entry;
+    TRY(device.read(fat + 2, std::as_writable_bytes(std::span(&entry, 1))));
+    // An Atari leaves zeros there.
+    return !geometry.atari && !(entry & disk::fat16_clean);
+}
+
+class MsdosType final : public FileSystemType {
+public:
+    std::string_view name() const override { return "msdosfs"; }
+    std::span<const std::string_view> aliases() const override {
+        static constexpr std::array<std::string_view, 3> names{"msdos", "fat", "vfat"};
+        return names;
+    }
+    std::string_view description() const override {
+        return "FAT12, FAT16 and FAT32 with long names";
+    }
+
+    std::span<const OptionSpec> mount_options() const override {
+        using Kind = OptionSpec::Kind;
+        static constexpr std::array<OptionSpec, 11> specs{{
+            {"fmask", Kind::octal, "MASK", "permissions that files lack (022)"},
+            {"dmask", Kind::octal, "MASK", "permissions that directories lack (022)"},
+            {"codepage", Kind::text, "N", "code page of short names: 437, 850, 866, utf8 … (437)"},
+            {"shortname", Kind::text, "STYLE", "lower, win95, winnt or mixed (winnt)"},
+            {"utc", Kind::flag, "", "time stamps are UTC (the default)"},
+            {"time_offset", Kind::text, "MINUTES", "time stamps are so far east of UTC"},
+            {"quiet", Kind::flag, "", "modes and owners that cannot be stored are ignored"},
+            {"discard", Kind::flag, "", "tell the device which clusters become free"},
+            {"showattr", Kind::flag, "", "list the attribute user.dos.attrib"},
+            {"sys_immutable", Kind::flag, "", "files with the system attribute are immutable"},
+            {"flush", Kind::flag, "", "accepted; changes are always written back within seconds"},
+        }};
+        return specs;
+    }
+
+    Result<std::optional<ProbeResult>> probe(host::BlockDevice& device) const override {
+        std::optional<ProbeResult> found;
+        auto geometry = Geometry::read(device);
+        if (!geometry) {
+            if (geometry.error().code == Errno::io) return Errno::io;
+            return found;
+        }
+        // The table repeats the media byte: more than a boot sector of something else has.
+        std::array<std::byte, 2> head;
+        TRY(device.read(geometry->fat_offset + geometry->active_fat * geometry->fat_size, head));
+        if (head[0] != std::byte{geometry->media} || head[1] != std::byte{0xff}) return found;
+        found = ProbeResult{"msdosfs", read_label(device, *geometry), ""};
+        if (found->label.empty()) found->label = geometry->boot_label;
+        if (geometry->serial)
+            found->uuid =
+                fmt::format("{:04X}-{:04X}", *geometry->serial >> 16, *geometry->serial & 0xffff);
+        return found;
+    }
+
+    FailureOr<std::unique_ptr<Mount>> mount(Kernel& kernel, MountArgs args) const override {
+        VolumeOptions options = TRY(parse_options(args.options));
+        Geometry geometry = TRY(Geometry::read(*args.device));
+        auto dirty = read_dirty(*args.device, geometry);
+        if (!dirty) return Failure(dirty.error(), "file allocation table: cannot be read");
+        Hints hints = read_fsinfo(*args.device, geometry);
+        if (*dirty) hints.free.reset(); // counts from before a crash
+        return std::unique_ptr<Mount>(
+            std::make_unique<MsdosMount>(kernel, *this, std::move(args), std::move(geometry),
+                                         std::move(options), hints.free, hints.next, *dirty));
+    }
+};
+
+} // namespace
+
+const FileSystemType& type() {
+    static const MsdosType the_type;
+    return the_type;
+}
+
+std::string read_label(host::BlockDevice& device, const Geometry& geometry) {
+    uint64_t offset =
+        geometry.is_fat32() ? geometry.offset_of(geometry.root_cluster) : geometry.root_offset;
+    uint64_t bytes = geometry.is_fat32() ? geometry.cluster_size
+                                         : uint64_t{geometry.root_entries} * disk::dirent_size;
+    std::vector<disk::DirEntry> entries(std::min<uint64_t>(bytes, 65536) / disk::dirent_size);
+    if (!device.read(offset, std::as_writable_bytes(std::span(entries)))) return {};
+    for (const disk::DirEntry& entry : entries) {
+        if (entry.name[0] == disk::name_end) break;
+        if (entry.name[0] == disk::name_deleted ||
+            (entry.attributes & disk::attr_long_mask) == disk::attr_long_name ||
+            !(entry.attributes & disk::attr_label) || entry.attributes & disk::attr_directory)
+            continue;
+        std::string label(reinterpret_cast<const char*>(entry.name), sizeof entry.name);
+        label.resize(label.find_last_not_of(' ') + 1);
+        return label;
+    }
+    return {};
+}
+
+} // namespace rump::msdosfs

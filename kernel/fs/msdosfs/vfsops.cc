@@ -1,0 +1,264 @@
+// Mounting FAT: options, FSInfo, the marks of an unclean unmount, statvfs, trim.
+#include "kernel/fs/msdosfs/vfsops.h"
+
+#include "kernel/fs/msdosfs/vnops.h"
+#include "kernel/kern/kernel.h"
+#include "kernel/vfs/buffer_cache.h"
+#include "kernel/vfs/epoch.h"
+#include "kernel/vfs/vnode_cache.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace rump::msdosfs {
+
+namespace {
+
+Mount::Traits fat_traits() {
+    Mount::Traits traits;
+    traits.hard_links = false;
+    traits.symlinks = false;
+    traits.special_files = false;
+    traits.owners = false;
+    traits.case_sensitive = false;
+    traits.negative_names = false;
+    traits.max_file_size = file_size_max;
+    traits.link_max = 1;
+    return traits;
+}
+
+/// A directory entry for the root, which has none.
+disk::DirEntry root_entry(const Geometry& geometry) {
+    disk::DirEntry entry{};
+    entry.attributes = disk::attr_directory;
+    stamp_new_entry(entry, {}, 0);
+    if (geometry.is_fat32()) set_first_cluster(entry, geometry.root_cluster, geometry);
+    return entry;
+}
+
+} // namespace
+
+MsdosMount::MsdosMount(Kernel& kernel, const FileSystemType& type, MountArgs args,
+                       Geometry geometry, VolumeOptions options, std::optional<uint32_t> free_hint,
+                       std::optional<uint32_t> next_hint, bool was_dirty)
+    : Mount(kernel, type, std::move(args), fat_traits()),
+      volume_(*this, std::move(geometry), std::move(options), free_hint, next_hint),
+      was_dirty_(was_dirty) {
+    if (!volume_.geometry.is_fat32()) (void)volume_.numbers.add_directory(root_number(), 0, 1);
+}
+
+MsdosMount::~MsdosMount() {
+    // Vnodes belong to the base class and refer to the volume; after a commit that failed, so do
+    // nodes that wait for the next one.
+    vnodes().drop_inactive(true);
+    (void)volume_.dirty.take();
+}
+
+// --- vnodes
+// ------------------------------------------------------------------------------------------
+
+std::shared_ptr<Node> MsdosMount::make_node(InodeNumber number, uint64_t position,
+                                            const disk::DirEntry& entry) {
+    return std::make_shared<Node>(volume_, number, position, entry);
+}
+
+std::shared_ptr<Node> MsdosMount::root_node() {
+    return make_node(root_number(), 0, root_entry(volume_.geometry));
+}
+
+VnodeRef MsdosMount::insert_vnode(std::shared_ptr<Node> node) {
+    uint32_t generation =
+        vfs::DirentNumbers::only_this_mount(node->number()) ? 0 : generation_of(node->entry());
+    return vnodes().insert(std::make_unique<MsdosVnode>(*this, std::move(node), generation));
+}
+
+Result<VnodeRef> MsdosMount::vnode_of(const Entry& entry) {
+    InodeNumber number = volume_.numbers.at(entry.position);
+    if (VnodeRef cached = TRY(vnodes().find(number))) return cached;
+    return insert_vnode(make_node(number, entry.position, entry.raw));
+}
+
+/// Registers the clusters of directories, breadth first, until one of them has `unit`.
+Result<void> MsdosMount::walk_to(uint64_t unit) {
+    std::vector<std::shared_ptr<Node>> level{root_node()};
+    while (!level.empty()) {
+        std::vector<std::shared_ptr<Node>> below;
+        for (const auto& node : level) {
+            Directory directory(*node);
+            Entry entry;
+            // Damage ends one directory, not the search. No cluster is in two directories, so a
+            // tree that goes round in circles ends as well.
+            for (uint32_t slot = 0;; slot = entry.slot + 1) {
+                auto more = directory.next(slot, entry);
+                if (!more || !*more) break;
+                if (entry.is_directory())
+                    below.push_back(
+                        make_node(volume_.numbers.at(entry.position), entry.position, entry.raw));
+            }
+            if (volume_.numbers.directory_of(unit) != InodeNumber(0)) return {};
+        }
+        level = std::move(below);
+    }
+    return Errno::stale;
+}
+
+Result<InodeNumber> MsdosMount::directory_of(uint64_t position) {
+    uint64_t unit = volume_.unit_of(position);
+    InodeNumber directory = volume_.numbers.directory_of(unit);
+    if (directory == InodeNumber(0)) {
+        TRY(walk_to(unit));
+        directory = volume_.numbers.directory_of(unit);
+    }
+    return directory;
+}
+
+Result<std::unique_ptr<Vnode>> MsdosMount::load(InodeNumber number) {
+    const Geometry& geometry = volume_.geometry;
+    if (number == root_number())
+        return std::unique_ptr<Vnode>(std::make_unique<MsdosVnode>(*this, root_node(), 0));
+    uint64_t position = TRY(volume_.numbers.position_of(number));
+    if (!geometry.in_data_area(position) && !geometry.in_root_area(position)) return Errno::stale;
+    TRY(directory_of(position));
+    Buf sector = TRY(volume_.sector_at(position));
+    const auto& entry = sector.as<disk::DirEntry>(position % geometry.sector_size);
+    if (entry.name[0] == disk::name_end || entry.name[0] == disk::name_deleted ||
+        entry.name[0] == '.' || entry.attributes & disk::attr_label)
+        return Errno::stale;
+    auto node = make_node(number, position, entry);
+    uint32_t generation = vfs::DirentNumbers::only_this_mount(number) ? 0 : generation_of(entry);
+    return std::unique_ptr<Vnode>(std::make_unique<MsdosVnode>(*this, std::move(node), generation));
+}
+
+// --- commits
+// -----------------------------------------------------------------------------------------
+
+Result<void> MsdosMount::epoch_collect(Transaction& tx) {
+    for (const auto& node : volume_.dirty.take()) TRY(node->collect(tx));
+    if (buffers().dirty_bytes() > 0) {
+        if (!marked_ && !was_dirty_) TRY(set_state(tx, false));
+        marked_ = true;
+        TRY(write_fsinfo(tx));
+    }
+    volume_.frees.epoch_collected();
+    return {};
+}
+
+void MsdosMount::epoch_committed(Transaction& tx) { volume_.frees.epoch_committed(tx); }
+
+/// The mark of Windows in the table, and the one of Linux and Windows NT in the boot sector.
+Result<void> MsdosMount::set_state(Transaction& tx, bool clean) {
+    const Geometry& geometry = volume_.geometry;
+    uint32_t state = TRY(volume_.fat.state());
+    uint32_t bit = geometry.is_fat32() ? disk::fat32_clean : disk::fat16_clean;
+    TRY(volume_.fat.set_state(tx, clean ? state | bit : state & ~bit));
+    if (!geometry.tail_offset) return {};
+    Buf boot = TRY(volume_.sector_at(0));
+    auto& tail = tx.modify_as<disk::BootTail>(boot, *geometry.tail_offset, WritePhase::allocation);
+    tail.state = static_cast<uint8_t>(clean ? tail.state & ~disk::state_dirty
+                                            : tail.state | disk::state_dirty);
+    return {};
+}
+
+Result<void> MsdosMount::write_fsinfo(Transaction& tx) {
+    const Geometry& geometry = volume_.geometry;
+    Allocator::Hints hints = volume_.clusters.hints();
+    if (!geometry.fsinfo_offset || hints == written_hints_) return {};
+    Buf sector = TRY(volume_.sector_at(*geometry.fsinfo_offset));
+    const auto& info = sector.as<disk::FsInfo>();
+    if (info.lead_signature != disk::fsinfo_lead || info.signature != disk::fsinfo_signature)
+        return {};
+    auto& changed = tx.modify_as<disk::FsInfo>(sector, 0, WritePhase::allocation);
+    changed.free_clusters = hints.free.value_or(disk::fsinfo_unknown);
+    changed.next_free = hints.next;
+    written_hints_ = hints;
+    return {};
+}
+
+FailureOr<void> MsdosMount::begin_writing() {
+    marked_ = false;
+    if (!was_dirty_) return {};
+    kernel().log().warning("{}: {}: was not unmounted cleanly; a check is due", type().name(),
+                           device().name());
+    auto tx = TRY(begin());
+    auto repaired = volume_.fat.repair_mirrors(tx);
+    if (!repaired) return Failure(repaired.error(), "file allocation table: cannot be read");
+    if (*repaired > 0)
+        kernel().log().warning("{}: {} sectors of the FAT's copies differed, the first is believed",
+                               type().name(), *repaired);
+    tx.done();
+    return {};
+}
+
+Result<void> MsdosMount::end_writing() {
+    if (!marked_) return {};
+    auto tx = TRY(begin());
+    if (!was_dirty_) TRY(set_state(tx, true));
+    tx.done();
+    // The commit of this very change must not mark the volume again.
+    return {};
+}
+
+// --- questions
+// ---------------------------------------------------------------------------------------
+
+Result<StatVfs> MsdosMount::statvfs() {
+    const Geometry& geometry = volume_.geometry;
+    StatVfs s;
+    s.block_size = s.fragment_size = geometry.cluster_size;
+    s.blocks = geometry.cluster_count;
+    s.blocks_free = std::min<uint64_t>(
+        uint64_t{TRY(volume_.clusters.free_count())} + volume_.frees.waiting(), s.blocks);
+    s.blocks_available = s.blocks_free;
+    s.fsid = geometry.serial.value_or(0);
+    return s;
+}
+
+Result<uint64_t> MsdosMount::trim(uint64_t offset, uint64_t length, uint64_t minimum) {
+    if (read_only()) return Errno::rofs;
+    const Geometry& geometry = volume_.geometry;
+    TRY(epoch().commit(true));
+    uint64_t end = length > UINT64_MAX - offset ? UINT64_MAX : offset + length;
+    auto cluster_from = [&](uint64_t byte) {
+        if (byte <= geometry.data_offset) return first_cluster;
+        uint64_t index =
+            (byte - geometry.data_offset + geometry.cluster_size - 1) >> geometry.cluster_shift;
+        return static_cast<uint32_t>(std::min<uint64_t>(index, geometry.cluster_count)) +
+               first_cluster;
+    };
+    uint64_t total = 0;
+    TRY(volume_.clusters.each_free(
+        cluster_from(offset), cluster_from(end), [&](ClusterRun run) -> Result<void> {
+            uint64_t bytes = uint64_t{run.count} << geometry.cluster_shift;
+            if (bytes < minimum) return {};
+            TRY(device().discard(geometry.offset_of(run.first), bytes));
+            total += bytes;
+            return {};
+        }));
+    return total;
+}
+
+std::vector<std::pair<std::string, std::string>> MsdosMount::describe() {
+    const Geometry& geometry = volume_.geometry;
+    std::vector<std::pair<std::string, std::string>> facts;
+    facts.emplace_back("format", geometry.type_name());
+    std::string label = read_label(device(), geometry);
+    if (label.empty()) label = geometry.boot_label;
+    if (!label.empty()) facts.emplace_back("label", label);
+    if (geometry.serial)
+        facts.emplace_back("uuid", fmt::format("{:04X}-{:04X}", *geometry.serial >> 16,
+                                               *geometry.serial & 0xffff));
+    facts.emplace_back("sector size", fmt::format("{}", geometry.sector_size));
+    facts.emplace_back("cluster size", fmt::format("{}", geometry.cluster_size));
+    facts.emplace_back("clusters", fmt::format("{}", geometry.cluster_count));
+    facts.emplace_back("fats", geometry.mirrored
+                                   ? fmt::format("{}", geometry.fat_count)
+                                   : fmt::format("{}, only number {} in use", geometry.fat_count,
+                                                 geometry.active_fat));
+    facts.emplace_back("state", was_dirty_ ? "not cleanly unmounted" : "clean");
+    facts.emplace_back("code page", std::string(volume_.options.names.code_page.name()));
+    return facts;
+}
+
+} // namespace rump::msdosfs

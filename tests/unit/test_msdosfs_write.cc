@@ -1,0 +1,94 @@
+// Writing to FAT: a random workload on images of every kind, compared with a model, remounted, and
+// judged by dosfstools.
+#include "tests/unit/extract_tree.h"
+#include "tests/unit/fat_workload.h"
+#include "tests/unit/temp_dir.h"
+
+#include "hostshim/file_device.h"
+#include "kernel/fs/registry.h"
+
+#include <catch2/catch.hpp>
+
+using namespace rump;
+using namespace rump::test;
+
+namespace {
+
+bool has_program(const char* name) {
+    return std::system((std::string("command -v ") + name + " >/dev/null 2>&1").c_str()) == 0;
+}
+
+struct Image {
+    const char* what;
+    const char* mkfs;
+    unsigned kibibytes;
+    const char* fsck = "-n"; // null: fsck.fat faults it from the start (four FATs, Atari)
+};
+
+Mount& mount_rw(Kernel& kernel, const std::string& path) {
+    auto device = host::open_file_device(path, {.access = host::Access::read_write});
+    REQUIRE(device.ok());
+    MountArgs args{device.release_value(), {}};
+    args.options.atime = AtimePolicy::none;
+    auto mount = kernel.mount(*find_filesystem("vfat"), std::move(args));
+    INFO((mount.ok() ? "" : mount.error().text));
+    REQUIRE(mount.ok());
+    return **mount;
+}
+
+} // namespace
+
+TEST_CASE(
+    "a random workload on every kind of FAT leaves what the model says, and dosfstools agrees") {
+    if (!has_program("mkfs.fat") || !has_program("fsck.fat")) {
+        WARN("skipped: no dosfstools");
+        return;
+    }
+    const Image images[] = {
+        {"FAT12 floppy", "", 1440},
+        {"FAT12, big clusters", "-F 12 -s 16", 8192},
+        {"FAT12, one FAT", "-F 12 -f 1 -s 2", 2048},
+        {"FAT16", "-F 16 -s 2", 16384},
+        {"FAT16, 33 reserved sectors, unaligned", "-F 16 -s 1 -R 33 -a", 16384},
+        {"FAT16, 4 FATs", "-F 16 -s 2 -f 4", 16384, nullptr},
+        {"FAT16, 2 KiB sectors", "-F 16 -S 2048 -s 1", 32768},
+        {"FAT32", "-F 32 -s 1", 40960},
+        {"FAT32, 4 KiB sectors", "-F 32 -S 4096 -s 1", 300000},
+        {"FAT32, 32 KiB clusters, few of them", "-F 32 -s 64", 20000},
+        {"Atari", "-A", 720, nullptr},
+    };
+    uint64_t seed = 1;
+    for (const Image& image : images) {
+        INFO(image.what);
+        TempDir dir;
+        std::string path = dir / "image";
+        std::string make = "mkfs.fat " + std::string(image.mkfs) + " -C '" + path + "' " +
+                           std::to_string(image.kibibytes) + " >/dev/null 2>&1";
+        REQUIRE(std::system(make.c_str()) == 0);
+        Kernel kernel;
+        Mount* mount = &mount_rw(kernel, path);
+        Workload work(*mount, seed++, image.kibibytes > 4000 ? 200000 : 60000);
+        for (int round = 0; round < 3; round++) {
+            INFO("round " << round);
+            work.run(150);
+            work.compare();
+            REQUIRE_FALSE(mount->tainted());
+            REQUIRE(kernel.unmount(*mount, false).ok());
+            if (!image.fsck) {
+                mount = &mount_rw(kernel, path);
+                work.mount_again(*mount);
+                work.compare();
+                continue;
+            }
+            std::string check =
+                std::string("fsck.fat ") + image.fsck + " '" + path + "' >'" + path + ".log' 2>&1";
+            int result = std::system(check.c_str());
+            if (result != 0) (void)std::system(("cat '" + path + ".log'").c_str());
+            REQUIRE(result == 0);
+            mount = &mount_rw(kernel, path);
+            work.mount_again(*mount);
+            work.compare();
+        }
+        REQUIRE(kernel.unmount(*mount, false).ok());
+    }
+}
