@@ -1,0 +1,240 @@
+// What the scripts of this folder do to an image through the kernel, in process:
+//   ext2tool out IMAGE FOLDER            copies the image's tree into an empty folder
+//   ext2tool in IMAGE FOLDER             copies a folder into the image
+//   ext2tool touch IMAGE                 mounts for writing and unmounts
+//   ext2tool churn IMAGE SEED COUNT      random operations
+//   ext2tool newfs IMAGE [OPTION=VALUE] ...
+//   ext2tool check IMAGE                 prints what our checker finds
+//   ext2tool fill IMAGE COUNT NAMELEN    many files in one directory, half of them removed again
+#include "tests/ext2fs/tree.h"
+
+#include "hostshim/file_device.h"
+#include "kernel/fs/ext2fs/ext2fs.h"
+
+#include <chrono>
+#include <cstring>
+#include <fmt/core.h>
+#include <functional>
+#include <iostream>
+
+using namespace rump;
+
+namespace {
+
+const Cred root = Cred::superuser();
+
+int fill(Mount& mount, int count, int length) {
+    auto top = mount.root();
+    auto dir = vfs::mkdir(**top, "filled", {FileType::dir, 0755, 0, {}}, root);
+    if (!dir) return 1;
+    const auto name = [&](int i) {
+        std::string n = fmt::format("{:06}-", i);
+        n.resize(static_cast<size_t>(length), 'x');
+        return n;
+    };
+    for (int i = 0; i < count; ++i)
+        if (auto made = vfs::create(**dir, name(i), {FileType::reg, 0644, 0, {}}, root); !made) {
+            std::cout << "create " << i << ": " << errno_name(made.error()) << "\n";
+            return 1;
+        }
+    for (int i = 0; i < count; i += 2)
+        if (auto gone = vfs::unlink(**dir, name(i), root); !gone) {
+            std::cout << "unlink " << i << ": " << errno_name(gone.error()) << "\n";
+            return 1;
+        }
+    for (int i = 0; i < count; ++i)
+        if (vfs::lookup(**dir, name(i), root).ok() != (i % 2 == 1)) {
+            std::cout << "lookup " << i << "\n";
+            return 1;
+        }
+    return 0;
+}
+
+class Churn {
+public:
+    Churn(Mount& mount, uint64_t seed) : mount_(mount), random_(seed) {}
+
+    int run(int count) {
+        for (int i = 0; i < count; ++i) {
+            auto top = mount_.root();
+            if (!top) return 1;
+            step(**top);
+            if (random_.below(500) == 0 && !mount_.sync()) return 1;
+        }
+        return mount_.tainted() ? 1 : 0;
+    }
+
+private:
+    std::string name() { return fmt::format("n{}", random_.below(40)); }
+
+    VnodeRef directory(Vnode& top) {
+        if (random_.below(3) == 0) return VnodeRef::to(top);
+        auto found = vfs::lookup(top, fmt::format("d{}", random_.below(8)), root);
+        if (!found || !(*found)->is_dir()) return VnodeRef::to(top);
+        return *found;
+    }
+
+    void data(Vnode& dir) {
+        auto file = vfs::lookup(dir, name(), root);
+        if (!file || !(*file)->is_reg()) return;
+        const uint64_t at = random_.below(random_.below(20) == 0 ? 70'000'000 : 300'000);
+        std::vector<std::byte> bytes(1 + random_.below(60'000));
+        random_.fill(bytes);
+        AttrChange change;
+        switch (random_.below(6)) {
+        case 0:
+            change.size = at;
+            (void)vfs::setattr(**file, change, root);
+            break;
+        case 1:
+            (void)vfs::fallocate(**file, at, 1 + random_.below(100'000), vfs::Fallocate::punch_hole,
+                                 root);
+            break;
+        case 2:
+            (void)vfs::fallocate(**file, at % 300'000, 1 + random_.below(100'000),
+                                 vfs::Fallocate::zero_range, root);
+            break;
+        default:
+            (void)vfs::write(**file, at, bytes, root);
+        }
+    }
+
+    void names(Vnode& top, Vnode& dir) {
+        const std::string n = name();
+        switch (random_.below(8)) {
+        case 0:
+        case 1:
+            (void)vfs::create(dir, n, {FileType::reg, 0644, 0, {}}, root);
+            break;
+        case 2:
+            (void)vfs::mkdir(top, fmt::format("d{}", random_.below(8)),
+                             {FileType::dir, 0755, 0, {}}, root);
+            break;
+        case 3:
+            (void)vfs::unlink(dir, n, root);
+            break;
+        case 4:
+            (void)vfs::rmdir(top, fmt::format("d{}", random_.below(8)), root);
+            break;
+        case 5:
+            (void)vfs::symlink(dir, n, std::string(1 + random_.below(120), 't'), root);
+            break;
+        case 6:
+            if (auto file = vfs::lookup(dir, n, root))
+                (void)vfs::link(**file, *directory(top), name(), root);
+            break;
+        default:
+            (void)vfs::rename(
+                dir, n, *directory(top), name(),
+                random_.below(4) == 0 ? vfs::RenameMode::exchange : vfs::RenameMode::replace, root);
+        }
+    }
+
+    void attributes(Vnode& dir) {
+        auto file = vfs::lookup(dir, name(), root);
+        if (!file) return;
+        const std::string n = fmt::format("user.a{}", random_.below(5));
+        std::vector<std::byte> value(random_.below(random_.below(4) == 0 ? 900 : 60));
+        if (random_.below(3) == 0)
+            (void)vfs::removexattr(**file, n, root);
+        else
+            (void)vfs::setxattr(**file, n, value, XattrSet::any, root);
+    }
+
+    void step(Vnode& top) {
+        VnodeRef dir = directory(top);
+        switch (random_.below(5)) {
+        case 0:
+            attributes(*dir);
+            break;
+        case 1:
+        case 2:
+            data(*dir);
+            break;
+        default:
+            names(top, *dir);
+        }
+    }
+
+    Mount& mount_;
+    host::SeededRandom random_;
+};
+
+int newfs(host::BlockDevice& device, int argc, char** argv) {
+    OptionSet options;
+    for (int i = 0; i < argc; ++i) {
+        const std::string_view option = argv[i];
+        const size_t equals = option.find('=');
+        auto set = options.set(ext2::type().newfs_options(), option.substr(0, equals),
+                               option.substr(equals + 1));
+        if (!set) std::cout << set.error().text << "\n";
+        if (!set) return 1;
+    }
+    Kernel kernel;
+    auto made = ext2::type().newfs(kernel, device, options);
+    if (!made) std::cout << made.error().text << "\n";
+    return made ? 0 : 1;
+}
+
+int check(host::BlockDevice& device) {
+    host::Log log(host::null_sink());
+    CheckOptions options;
+    options.force = true;
+    auto report = ext2::type().check(device, options, log);
+    if (!report) {
+        std::cout << report.error().text << "\n";
+        return 8;
+    }
+    for (const Finding& f : report->findings)
+        std::cout << f.code << ": " << f.place << ": " << f.message << "\n";
+    return report->exit_code();
+}
+
+int usage() {
+    std::cerr << "usage: ext2tool out|in|touch|churn|fill|newfs|check IMAGE ...\n";
+    return 2;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    if (argc < 3) return usage();
+    const std::string what = argv[1];
+    const bool writes = what != "out" && what != "check";
+    auto device = host::open_file_device(
+        argv[2], {writes ? host::Access::read_write : host::Access::read_only, 0, 0, true});
+    if (!device) {
+        std::cout << device.error().text << "\n";
+        return 1;
+    }
+    if (what == "newfs") return newfs(**device, argc - 3, argv + 3);
+    if (what == "check") return check(**device);
+    host::Log log(host::stderr_sink("ext2tool"), host::LogLevel::warning);
+    Kernel kernel({nullptr, nullptr, &log, false});
+    MountArgs args;
+    args.device = device.release_value();
+    args.options.read_only = !writes;
+    args.options.atime = AtimePolicy::none;
+    auto mounted = kernel.mount(ext2::type(), std::move(args));
+    if (!mounted) {
+        std::cout << mounted.error().text << "\n";
+        return 1;
+    }
+    Mount& mount = **mounted;
+    int failures = 0;
+    if (what == "out" && argc == 4)
+        failures = test::TreeCopy(mount).out(argv[3]);
+    else if (what == "in" && argc == 4)
+        failures = test::TreeCopy(mount).in(argv[3]);
+    else if (what == "churn" && argc == 5)
+        failures = Churn(mount, std::stoull(argv[3])).run(std::stoi(argv[4]));
+    else if (what == "fill" && argc == 5)
+        failures = fill(mount, std::stoi(argv[3]), std::stoi(argv[4]));
+    else if (what != "touch")
+        return usage();
+    if (auto done = kernel.unmount(mount, false); !done) {
+        std::cout << "unmount: " << errno_name(done.error()) << "\n";
+        return 1;
+    }
+    return failures ? 1 : 0;
+}
