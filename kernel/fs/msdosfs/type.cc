@@ -1,4 +1,6 @@
 // The file system type: options, probing, and what mounting reads.
+#include "kernel/fs/msdosfs/check.h"
+#include "kernel/fs/msdosfs/newfs.h"
 #include "kernel/fs/msdosfs/vfsops.h"
 
 #include <fmt/format.h>
@@ -153,6 +155,18 @@ public:
         return std::unique_ptr<Mount>(
             std::make_unique<MsdosMount>(kernel, *this, std::move(args), std::move(geometry),
                                          std::move(options), hints.free, hints.next, *dirty));
+    }
+
+    bool can_check() const override { return true; }
+    FailureOr<CheckReport> check(host::BlockDevice& device, const CheckOptions& options,
+                                 host::Log&) const override {
+        return msdosfs::check(device, options);
+    }
+    bool can_newfs() const override { return true; }
+    std::span<const OptionSpec> newfs_options() const override { return msdosfs::newfs_options(); }
+    FailureOr<void> newfs(Kernel& kernel, host::BlockDevice& device,
+                          const OptionSet& options) const override {
+        return msdosfs::newfs(kernel, device, options);
     }
 };
 

@@ -1,0 +1,275 @@
+// The check of the tree: directories, entries, names, chains.
+#include "kernel/fs/msdosfs/checker.h"
+
+#include "kernel/vfs/utf16.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace rump::msdosfs {
+
+namespace {
+
+bool is_long(const disk::DirEntry& entry) {
+    return (entry.attributes & disk::attr_long_mask) == disk::attr_long_name;
+}
+
+uint32_t first_of(const disk::DirEntry& entry, const Geometry& geometry) {
+    uint32_t low = entry.first_cluster_low;
+    return geometry.is_fat32() ? uint32_t{entry.first_cluster_high} << 16 | low : low;
+}
+
+void set_first(disk::DirEntry& entry, uint32_t cluster, const Geometry& geometry) {
+    entry.first_cluster_low = static_cast<uint16_t>(cluster);
+    if (geometry.is_fat32()) entry.first_cluster_high = static_cast<uint16_t>(cluster >> 16);
+}
+
+ShortName name_of(const disk::DirEntry& entry) {
+    ShortName name;
+    std::copy_n(entry.name, name.size(), name.begin());
+    return name;
+}
+
+/// Bytes that no short name has (FAT specification, 6.1).
+bool bad_short_name(const ShortName& name) {
+    if (name[0] == ' ') return true;
+    for (size_t i = 0; i < name.size(); i++) {
+        if (i == 0 && name[i] == disk::name_is_e5) continue;
+        if (name[i] < 0x20 || std::strchr("\"*+,./:;<=>?[\\]|", name[i])) return true;
+    }
+    return false;
+}
+
+bool is_dot_name(const disk::DirEntry& entry, std::string_view dots) {
+    std::string name(11, ' ');
+    std::copy(dots.begin(), dots.end(), name.begin());
+    return std::memcmp(entry.name, name.data(), name.size()) == 0;
+}
+
+} // namespace
+
+Result<void> Checker::write_slot(Open& dir, size_t slot) {
+    uint64_t at = slot * disk::dirent_size;
+    return device_.write(dir.parts[at / dir.part_size] + at % dir.part_size,
+                         std::span(dir.bytes).subspan(at, disk::dirent_size));
+}
+
+Result<Checker::Open> Checker::open_root() {
+    Open root;
+    root.path = "";
+    root.root = true;
+    root.part_size = uint64_t{geometry_.root_entries} * disk::dirent_size;
+    root.bytes.resize(root.part_size);
+    root.parts = {geometry_.root_offset};
+    TRY(device_.read(geometry_.root_offset, root.bytes));
+    return root;
+}
+
+/// None: there is nothing to be read.
+Result<std::optional<Checker::Open>> Checker::open_directory(const Pending& pending) {
+    Open dir;
+    dir.path = pending.path;
+    dir.cluster = pending.cluster;
+    dir.parent = pending.parent;
+    dir.root = geometry_.is_fat32() && pending.path.empty();
+    dir.part_size = geometry_.cluster_size;
+    uint64_t most = uint64_t{disk::directory_entries_max} * disk::dirent_size;
+    Walk chain = walk(pending.cluster, std::max<uint64_t>(most >> geometry_.cluster_shift, 1));
+    if (chain.broken && wrong("directory-chain", dir.path + "/",
+                              fmt::format("its chain {}", chain.broken), !chain.clusters.empty()))
+        cut(chain.clusters, chain.clusters.size());
+    if (chain.clusters.empty()) return std::optional<Open>{};
+    for (uint32_t cluster : chain.clusters) {
+        uint64_t offset = geometry_.offset_of(Cluster(cluster));
+        size_t at = dir.bytes.size();
+        dir.bytes.resize(at + geometry_.cluster_size);
+        dir.parts.push_back(offset);
+        TRY(device_.read(offset, std::span(dir.bytes).subspan(at)));
+    }
+    return std::optional<Open>{std::move(dir)};
+}
+
+Result<void> Checker::check_tree() {
+    if (geometry_.is_fat32()) {
+        pending_.push_back({"", geometry_.root_cluster.value(), 0});
+    } else {
+        Open root = TRY(open_root());
+        TRY(check_directory(root));
+    }
+    while (!pending_.empty()) {
+        Pending next = std::move(pending_.back());
+        pending_.pop_back();
+        if (auto dir = TRY(open_directory(next))) TRY(check_directory(*dir));
+    }
+    return {};
+}
+
+/// The first two entries of every directory but a root.
+Result<void> Checker::check_dots(Open& dir) {
+    for (size_t slot = 0; slot < 2; slot++) {
+        disk::DirEntry& entry = entry_at(dir, slot);
+        const char* dots = slot == 0 ? "." : "..";
+        uint32_t expected = slot == 0 ? dir.cluster : dir.parent;
+        std::string place = dir.path + "/" + dots;
+        if (!is_dot_name(entry, dots) || !(entry.attributes & disk::attr_directory)) {
+            wrong("no-dot-entry", place, "the entry is missing", false);
+            continue;
+        }
+        // FAT32's root as a parent is written as 0; some write its cluster.
+        uint32_t found = first_of(entry, geometry_);
+        bool root = slot == 1 && expected == 0 && geometry_.is_fat32() &&
+                    found == geometry_.root_cluster.value();
+        if (found != expected && !root &&
+            wrong("wrong-dot-entry", place,
+                  fmt::format("leads to cluster {}, not {}", found, expected))) {
+            set_first(entry, expected, geometry_);
+            TRY(write_slot(dir, slot));
+        }
+    }
+    return {};
+}
+
+Result<void> Checker::drop_orphans(Open& dir, size_t from, size_t to) {
+    if (from == to) return {};
+    if (!wrong("orphan-long-name", fmt::format("{}/, entry {}", dir.path, from),
+               fmt::format("{} pieces of a long name belong to no entry", to - from)))
+        return {};
+    for (size_t slot = from; slot < to; slot++) {
+        entry_at(dir, slot).name[0] = disk::name_deleted;
+        TRY(write_slot(dir, slot));
+    }
+    return {};
+}
+
+/// Both names of an entry, once each in a directory.
+void Checker::check_name(Open& dir, size_t slot, size_t first, const LongName& long_name) {
+    const disk::DirEntry& entry = entry_at(dir, slot);
+    std::string place = fmt::format("{}/, entry {}", dir.path, slot);
+    if (bad_short_name(name_of(entry)))
+        wrong("bad-short-name", place, "the short name has a character that none has", false);
+    NameUnits shown, folded;
+    show_short_name(name_of(entry), entry.case_bits, rules_, shown);
+    fold(shown.view(), rules_.upcase, folded);
+    std::vector<std::u16string> mine{std::u16string(folded.view())};
+    if (first != slot) {
+        fold(std::u16string_view(long_name.units), rules_.upcase, folded);
+        if (folded.view() != mine[0]) mine.emplace_back(folded.view());
+        if (!parse_name(vfs::utf16_to_utf8(long_name.units)))
+            wrong("bad-long-name", place, "the long name has a character that none has", false);
+    }
+    for (std::u16string& name : mine) names_.push_back(std::move(name));
+}
+
+Result<void> Checker::check_directory(Open& dir) {
+    report_.directories++;
+    names_.clear();
+    size_t slots = dir.bytes.size() / disk::dirent_size;
+    if (!dir.root) TRY(check_dots(dir));
+    size_t pieces = 0; // long entries just before this slot
+    for (size_t slot = dir.root ? 0 : 2; slot < slots; slot++) {
+        disk::DirEntry& entry = entry_at(dir, slot);
+        if (entry.name[0] == disk::name_end) break;
+        if (entry.name[0] == disk::name_deleted) {
+            TRY(drop_orphans(dir, slot - pieces, slot));
+            pieces = 0;
+            continue;
+        }
+        if (is_long(entry)) {
+            pieces++;
+            continue;
+        }
+        // The pieces in front of it, from the nearest on.
+        LongName long_name;
+        size_t own = 0;
+        uint8_t checksum = short_name_checksum(name_of(entry));
+        for (bool ended = false; own < pieces && !ended;) {
+            const auto& piece = *reinterpret_cast<disk::LongEntry*>(&entry_at(dir, slot - own - 1));
+            if ((piece.order & ~disk::long_last) != own + 1 || piece.checksum != checksum) break;
+            std::array<char16_t, disk::long_units_per_entry> units;
+            decode_long_entry(piece, units);
+            long_name.units.append(units.begin(), units.end());
+            ended = piece.order & disk::long_last;
+            own++;
+            if (!ended && own == pieces) own = 0; // the end is missing: none of them counts
+            if (own == 0) break;
+        }
+        bool complete = own > 0 && entry_at(dir, slot - own).name[0] & disk::long_last;
+        if (!complete) own = 0;
+        long_name.units.resize(std::min(long_name.units.find(u'\0'), long_name.units.size()));
+        TRY(drop_orphans(dir, slot - pieces, slot - own));
+        pieces = 0;
+        if (entry.attributes & disk::attr_label) {
+            if (!dir.root)
+                wrong("label-as-file", fmt::format("{}/, entry {}", dir.path, slot),
+                      "a volume label outside the root directory", false);
+            continue;
+        }
+        check_name(dir, slot, slot - own, long_name);
+        NameUnits shown;
+        show_short_name(name_of(entry), entry.case_bits, rules_, shown);
+        std::u16string_view name = own > 0 ? std::u16string_view(long_name.units) : shown.view();
+        TRY(check_entry(dir, slot, dir.path + "/" + vfs::utf16_to_utf8(name)));
+    }
+    std::sort(names_.begin(), names_.end());
+    for (auto twin = names_.begin();
+         (twin = std::adjacent_find(twin, names_.end())) != names_.end(); ++twin)
+        wrong("name-twice", dir.path + "/" + vfs::utf16_to_utf8(*twin),
+              "two entries have this name", false);
+    return {};
+}
+
+Result<void> Checker::check_entry(Open& dir, size_t slot, const std::string& path) {
+    disk::DirEntry& entry = entry_at(dir, slot);
+    if (!(entry.attributes & disk::attr_directory)) return check_file(dir, slot, path);
+    if (entry.size != 0 && wrong("directory-size", path,
+                                 fmt::format("a directory with a size, {}", entry.size.get()))) {
+        entry.size = 0;
+        TRY(write_slot(dir, slot));
+    }
+    uint32_t first = first_of(entry, geometry_);
+    bool usable = geometry_.is_cluster(first) && !owned_[first] && table_[first] != 0 &&
+                  table_[first] != end_mark() - 8;
+    if (!usable) {
+        // Nothing of it can be read, or it is another directory under a second name.
+        if (wrong("directory-cluster", path, fmt::format("first cluster is {}", first))) {
+            entry.name[0] = disk::name_deleted;
+            TRY(write_slot(dir, slot));
+        }
+        return {};
+    }
+    pending_.push_back({path, first, dir.root ? 0 : dir.cluster});
+    return {};
+}
+
+Result<void> Checker::check_file(Open& dir, size_t slot, const std::string& path) {
+    report_.files++;
+    disk::DirEntry& entry = entry_at(dir, slot);
+    uint32_t first = first_of(entry, geometry_);
+    uint64_t need = geometry_.clusters_for(entry.size);
+    Walk chain;
+    if (first != 0) chain = walk(first, need);
+    if (chain.broken && chain.clusters.size() <= need &&
+        wrong("file-chain", path, fmt::format("its chain {}", chain.broken)))
+        cut(chain.clusters, chain.clusters.size());
+    uint64_t have = chain.clusters.size();
+    if (have > need) {
+        // What a writer leaves that was cut off between the table and the entry.
+        if (wrong("chain-too-long", path,
+                  fmt::format("the chain goes on behind the {} clusters of its size", need))) {
+            cut(chain.clusters, need);
+            if (need == 0) set_first(entry, 0, geometry_);
+            return write_slot(dir, slot);
+        }
+    } else if (have < need) {
+        uint64_t size = have << geometry_.cluster_shift;
+        if (wrong("chain-too-short", path,
+                  fmt::format("size is {}, the chain has {} bytes", entry.size.get(), size))) {
+            entry.size = static_cast<uint32_t>(size);
+            if (have == 0) set_first(entry, 0, geometry_);
+            return write_slot(dir, slot);
+        }
+    }
+    return {};
+}
+
+} // namespace rump::msdosfs

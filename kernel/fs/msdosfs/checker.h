@@ -1,0 +1,87 @@
+// What the parts of the check share: the table in memory, who owns which cluster, findings.
+#pragma once
+
+#include "kernel/fs/msdosfs/geometry.h"
+#include "kernel/fs/msdosfs/names.h"
+#include "kernel/sys/filesystem.h"
+
+#include <fmt/format.h>
+
+#include <string>
+#include <vector>
+
+namespace rump::msdosfs {
+
+class Checker {
+public:
+    Checker(host::BlockDevice& device, Geometry geometry, bool repair)
+        : device_(device), geometry_(std::move(geometry)), repair_(repair) {}
+
+    FailureOr<CheckReport> run();
+
+private:
+    /// A directory that is being read: its bytes, and where each part of them is on the device.
+    struct Open {
+        std::string path;
+        std::vector<std::byte> bytes;
+        std::vector<uint64_t> parts; // device offsets, `part_size` bytes each
+        uint64_t part_size = 0;
+        uint32_t cluster = 0; // first; 0: a root
+        uint32_t parent = 0;
+        bool root = false;
+    };
+    struct Pending {
+        std::string path;
+        uint32_t cluster;
+        uint32_t parent;
+    };
+    /// What a walk along a chain found.
+    struct Walk {
+        std::vector<uint32_t> clusters; // owned by this file now
+        const char* broken = nullptr;   // why it does not end as it should
+    };
+
+    // checker.cc
+    Result<void> load_table();
+    Result<void> compare_copies();
+    Result<void> check_marks();
+    Result<void> check_lost();
+    Result<void> check_fsinfo();
+    Result<void> check_backup();
+    Result<void> store_table();
+    Walk walk(uint32_t first, uint64_t most);
+    void cut(const std::vector<uint32_t>& clusters, size_t keep);
+    uint32_t end_mark() const;
+    std::vector<std::byte> encode_table() const;
+
+    // check_tree.cc
+    Result<void> check_tree();
+    Result<Open> open_root();
+    Result<std::optional<Open>> open_directory(const Pending& pending);
+    Result<void> check_directory(Open& dir);
+    Result<void> check_dots(Open& dir);
+    Result<void> check_entry(Open& dir, size_t slot, const std::string& path);
+    Result<void> check_file(Open& dir, size_t slot, const std::string& path);
+    void check_name(Open& dir, size_t slot, size_t first, const LongName& long_name);
+    Result<void> drop_orphans(Open& dir, size_t from, size_t to);
+    Result<void> write_slot(Open& dir, size_t slot);
+    disk::DirEntry& entry_at(Open& dir, size_t slot) {
+        return *reinterpret_cast<disk::DirEntry*>(dir.bytes.data() + slot * disk::dirent_size);
+    }
+
+    /// True when it is to be mended, and says that it was.
+    bool wrong(std::string code, std::string place, std::string message, bool mendable = true);
+
+    host::BlockDevice& device_;
+    const Geometry geometry_;
+    const bool repair_;
+    const NameRules rules_{};
+    CheckReport report_;
+    std::vector<uint32_t> table_;       // by cluster number
+    std::vector<bool> owned_;           // some file's
+    std::vector<Pending> pending_;      // directories to be looked at
+    std::vector<std::u16string> names_; // of the directory at hand, folded
+    bool table_changed_ = false;
+};
+
+} // namespace rump::msdosfs
