@@ -6,5 +6,6 @@ int main(int argc, char** argv) {
     return rump::daemon_main(argc, argv,
                              {.name = "rump_msdos",
                               .type = rump::msdosfs::type(),
-                              .aliases = {"rump_fat", "rump_vfat"}});
+                              .aliases = {"rump_fat", "rump_vfat"},
+                              .stores_owners = false});
 }

@@ -227,6 +227,8 @@ DaemonResult<void> Parser::conclude() {
     line_.image_options.cow_file = common_.text("cow");
     if (has("uid")) mount.uid = static_cast<uint32_t>(TRY(bounded("uid", 0, UINT32_MAX - 1)));
     if (has("gid")) mount.gid = static_cast<uint32_t>(TRY(bounded("gid", 0, UINT32_MAX - 1)));
+    if (!spec_.stores_owners && !mount.uid) mount.uid = ::getuid();
+    if (!spec_.stores_owners && !mount.gid) mount.gid = ::getgid();
     if (has("umask")) mount.umask = static_cast<uint32_t>(TRY(bounded("umask", 0, 0777)));
     if (has("cache")) mount.cache_bytes = TRY(bounded("cache", 256u << 10, uint64_t{1} << 40));
     if (has("threads"))

@@ -117,6 +117,10 @@ DaemonResult<std::unique_ptr<host::BlockDevice>> Daemon::open_image() {
     return device.release_value();
 }
 
+std::string daemon_name(std::string_view type) {
+    return type == "msdosfs" ? "rump_msdos" : fmt::format("rump_{}", type);
+}
+
 /// An image that is none of this daemon's: say what it is, and who mounts it.
 DaemonResult<void> Daemon::refuse_other_type(host::BlockDevice& device) {
     auto probed = spec_.type.probe(device);
@@ -124,7 +128,7 @@ DaemonResult<void> Daemon::refuse_other_type(host::BlockDevice& device) {
     std::string text = images::what_it_is(device);
     if (auto identity = images::identify(device); identity.ok()) {
         const FileSystemType* type = find_filesystem(images::filesystem_name(identity->type));
-        if (type && type != &spec_.type) text += fmt::format(", use rump_{}", type->name());
+        if (type && type != &spec_.type) text += fmt::format(", use {}", daemon_name(type->name()));
     }
     return failed(line_.image, Failure(Errno::inval, text));
 }

@@ -16,8 +16,10 @@ namespace rump {
 struct DaemonSpec {
     std::string_view name; // "rump_ext2fs": for messages, and the mount's type "fuse.rump_ext2fs"
     const FileSystemType& type;
-    std::vector<std::string_view> aliases =
-        {}; // other names that it is installed under: for --help
+    /// Other names that it is installed under: for --help.
+    std::vector<std::string_view> aliases = {};
+    /// False: files are shown as of who mounts, unless uid= and gid= are given.
+    bool stores_owners = true;
 };
 
 /// Parses, mounts, serves until the mount is gone. Returns the exit code, as mount(8): 0 mounted

@@ -1,0 +1,201 @@
+# Images as a user gives them: what is refused, in which words, with nothing changed; parts of disks;
+# copies on write; whose files they are.
+import hashlib
+import os
+import select
+import stat
+import subprocess
+import sys
+
+from harness import (NOBODY, ROOT, as_user, check, equal, fuse_mount, has_daemon, main, make_ext2,
+                     mounted, need_root, need_user_mounts, refused, run, tool)
+
+
+def make_fat(path, megabytes=16):
+    with open(path, "wb") as image:
+        image.truncate(megabytes << 20)
+    run(["mkfs.vfat", path])
+    return path
+
+
+def image_daemons(scratch):
+    """Each daemon with a fresh image of its type and the outside check."""
+    for daemon, make, check_with in (("rump_ext2fs", make_ext2, ["e2fsck", "-fn"]),
+                                     ("rump_msdos", make_fat, ["fsck.vfat", "-n"])):
+        if has_daemon(daemon):
+            yield daemon, make(scratch.file(daemon + ".img")), check_with
+
+
+def digest(path):
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def test_files_stay_and_the_image_is_clean(scratch):
+    for daemon, image, check_with in image_daemons(scratch):
+        where = scratch.folder(daemon)
+        with fuse_mount(scratch, daemon, image, mountpoint=where):
+            os.makedirs(where + "/a/b")
+            with open(where + "/a/b/File", "w", encoding="ascii") as file:
+                file.write("content")
+        run([*check_with, image])
+        with fuse_mount(scratch, daemon, image, mountpoint=where):
+            with open(where + "/a/b/File", encoding="ascii") as file:
+                equal(file.read(), "content", daemon)
+
+
+def test_fsync_is_on_the_image_before_a_kill(scratch):
+    for daemon, image, _ in image_daemons(scratch):
+        where = scratch.folder(daemon)
+        with fuse_mount(scratch, daemon, image, mountpoint=where):
+            os.mkdir(where + "/d")
+            with open(where + "/d/a", "w", encoding="ascii") as file:
+                file.write("synced")
+                file.flush()
+                os.fsync(file.fileno())
+            pid = int(os.getxattr(where, "user.rump.pid"))
+            fd = os.pidfd_open(pid)
+            os.kill(pid, 9)
+            select.select([fd], [], [])
+            os.close(fd)
+            run([tool("rump_umount"), where])
+        with fuse_mount(scratch, daemon, image, mountpoint=where):
+            with open(where + "/d/a", encoding="ascii") as file:
+                equal(file.read(), "synced", daemon)
+
+
+def test_images_that_are_none(scratch):
+    where = scratch.folder()
+    for daemon, image, _ in image_daemons(scratch):
+        none, empty, short, noise = (scratch.file(n) for n in ("none", "empty", "short", "noise"))
+        for path, size in ((empty, 0), (short, 100), (noise, 1 << 20)):
+            with open(path, "wb") as file:
+                file.write(os.urandom(size))
+        for path, *words in ((none, "No such file"), (scratch.path, "directory"), (empty, "empty"),
+                             (short,), (noise,), ("/dev/null", "")):
+            refused([tool(daemon), path, where], 32, path, *words)
+        truncated = scratch.file("truncated")
+        with open(image, "rb") as source, open(truncated, "wb") as target:
+            target.write(source.read(70000))
+        before = digest(truncated)
+        refused([tool(daemon), truncated, where], 32, truncated)
+        equal(digest(truncated), before, "image")
+    equal(mounted(where), None, "nothing mounted")
+
+
+def test_unreadable_image(scratch):
+    need_user_mounts()
+    where = scratch.folder(owner=NOBODY if ROOT else None)
+    for daemon, image, _ in image_daemons(scratch):
+        os.chmod(image, 0)
+        refused(as_user([tool(daemon), image, where]), 32, image, "you may not")
+        os.chmod(image, 0o444)
+        if ROOT:
+            refused(as_user([tool(daemon), image, where]), 32, image)
+            run(as_user([tool(daemon), "-r", image, where]))
+            run(as_user([tool("rump_umount"), where]))
+
+
+def test_image_of_another_type_names_its_daemon(scratch):
+    where = scratch.folder()
+    images = {daemon: image for daemon, image, _ in image_daemons(scratch)}
+    for daemon in images:
+        for other, image in images.items():
+            if other != daemon:
+                before = digest(image)
+                refused([tool(daemon), image, where], 32, image, other)
+                equal(digest(image), before, "image")
+
+
+def test_locked_image(scratch):
+    for daemon, image, _ in image_daemons(scratch):
+        first, second = scratch.folder(daemon + "1"), scratch.folder(daemon + "2")
+        with fuse_mount(scratch, daemon, image, mountpoint=first):
+            refused([tool(daemon), image, second], 32, image)
+            refused([tool(daemon), "-r", image, second], 32, image)
+        with fuse_mount(scratch, daemon, image, options=["ro"], mountpoint=first):
+            with fuse_mount(scratch, daemon, image, options=["ro"], mountpoint=second):
+                pass
+            refused([tool(daemon), image, second], 32, image)
+
+
+def test_read_only_changes_nothing(scratch):
+    for daemon, image, _ in image_daemons(scratch):
+        before = digest(image)
+        with fuse_mount(scratch, daemon, image, options=["ro"], mountpoint=scratch.folder(daemon)) as where:
+            os.listdir(where)
+            try:
+                os.mkdir(where + "/d")
+                check(False, "mkdir on a read-only mount")
+            except OSError as error:
+                equal(error.errno, 30, "errno")
+        equal(digest(image), before, daemon)
+
+
+def test_cow_keeps_the_image(scratch):
+    for daemon, image, _ in image_daemons(scratch):
+        before = digest(image)
+        where = scratch.folder(daemon)
+        with fuse_mount(scratch, daemon, image, options=["cow"], mountpoint=where):
+            os.mkdir(where + "/vanishes")
+        with fuse_mount(scratch, daemon, image, options=[f"cow={scratch.file(daemon)}.delta"],
+                        mountpoint=where):
+            check(not os.path.exists(where + "/vanishes"), daemon)
+            os.mkdir(where + "/stays")
+        with fuse_mount(scratch, daemon, image, options=[f"cow={scratch.file(daemon)}.delta"],
+                        mountpoint=where):
+            check(os.path.isdir(where + "/stays"), daemon)
+        equal(digest(image), before, daemon)
+
+
+def test_part_of_a_disk(scratch):
+    for daemon, image, check_with in image_daemons(scratch):
+        disk = scratch.file("disk")
+        with open(image, "rb") as source, open(disk, "wb") as target:
+            target.truncate(40 << 20)
+            target.seek(1 << 20)
+            target.write(source.read())
+        subprocess.run(["sfdisk", "-q", disk], input="label: gpt\nstart=2048,size=32768\n", text=True,
+                       check=True, capture_output=True)
+        where = scratch.folder(daemon)
+        refused([tool(daemon), disk, where], 32, disk, "part=")
+        for options in (["offset=1M", "size=16M"], ["part=1"]):
+            with fuse_mount(scratch, daemon, disk, options=options, mountpoint=where):
+                os.mkdir(where + "/" + options[0][:4])
+        with open(disk, "rb") as source, open(image, "wb") as target:
+            source.seek(1 << 20)
+            target.write(source.read(16 << 20))
+        run([*check_with, image])
+
+
+def test_shown_owner_and_umask(scratch):
+    for daemon, image, _ in image_daemons(scratch):
+        options = ["uid=1234", "gid=2345", "umask=027"]
+        with fuse_mount(scratch, daemon, image, options=options, mountpoint=scratch.folder(daemon)) as where:
+            status = os.stat(where)
+            equal((status.st_uid, status.st_gid), (1234, 2345), daemon)
+            equal(stat.S_IMODE(status.st_mode) & 0o027, 0, daemon)
+
+
+def test_ordinary_user_and_an_image_of_root(scratch):
+    need_user_mounts()
+    need_root()
+    for daemon, image, check_with in image_daemons(scratch):
+        os.chown(image, NOBODY, NOBODY)
+        where = scratch.folder(daemon, NOBODY)
+        hint = run(as_user([tool(daemon), image, where])).stderr
+        if daemon == "rump_msdos":
+            equal(hint, "", "files belong to who mounts")
+            run(as_user(["mkdir", where + "/d"]))
+        else:
+            check("fakeroot" in hint and "uid=" in hint, f"{daemon}: {hint!r}")
+            run(as_user(["mkdir", where + "/d"]), 1)
+        run(as_user([tool("rump_umount"), where]))
+        equal(run(as_user([tool(daemon), "-o", "fakeroot", image, where])).stderr, "", "no hint")
+        run(as_user(["mkdir", where + "/e"]))
+        run(as_user([tool("rump_umount"), where]))
+        run([*check_with, image])
+
+
+if __name__ == "__main__":
+    main(sys.modules[__name__])
