@@ -75,7 +75,13 @@ void Adapter::Requests::setattr(fuse_req_t req, fuse_ino_t id, struct stat* attr
         if ((to_set & FUSE_SET_ATTR_SIZE) && attr->st_size < 0) return Errno::inval;
         const AttrChange change = to_change(*attr, to_set, self.mount_.kernel().now());
         Vnode& vnode = *TRY(self.node(id));
-        return self.reply_attr(req, TRY(vfs::setattr(vnode, change, self.cred(req))));
+        auto attr = vfs::setattr(vnode, change, self.cred(req));
+        // The host hands over the times of a file that became immutable since it was written. An
+        // error would come up in whoever closes it next.
+        constexpr int cached_times = FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME;
+        if (!attr.ok() && attr.error() == Errno::perm && to_set == cached_times)
+            attr = vfs::getattr(vnode);
+        return self.reply_attr(req, TRY(std::move(attr)));
     });
 }
 
