@@ -112,10 +112,9 @@ std::string what_it_is(host::BlockDevice& device) {
     }
     if (!found->partition_table.empty()) {
         auto all = partitions(device);
-        std::string list = all.ok() && !all->empty() ? ": " + list_of(*all) : std::string();
-        return fmt::format(
-            "this is a disk with a {} partition table, choose a partition with part={}",
-            found->partition_table, list);
+        std::string list = all.ok() && !all->empty() ? " (" + list_of(*all) + ")" : "";
+        return fmt::format("this is a disk with a {} partition table, choose one with part={}",
+                           found->partition_table, list);
     }
     return "no known file system";
 }

@@ -24,8 +24,8 @@ Result<Identity> identify(host::BlockDevice& device);
 /// known. Whether this build has it, the registry knows.
 std::string_view filesystem_name(std::string_view blkid_type);
 
-/// "this is an ext4 image", "this is a disk with a gpt partition table: choose a partition with
-/// part=, …", "no known file system". Never fails.
+/// "this is an ext4 image", "this is a disk with a gpt partition table, choose one with part= (1,
+/// 2)", "no known file system". Never fails.
 std::string what_it_is(host::BlockDevice& device);
 
 } // namespace rump::images

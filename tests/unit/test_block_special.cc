@@ -1,5 +1,6 @@
 // Block special files: loop devices, where the host lets us make some (root only; else skipped).
 #include "hostshim/file_device.h"
+#include "tests/unit/skipped.h"
 #include "tests/unit/temp_dir.h"
 
 #include <catch2/catch.hpp>
@@ -47,7 +48,7 @@ public:
             device_ = *name;
             return;
         }
-        WARN("skipped: no loop device to be had");
+        rump::test::skipped("no loop device to be had");
     }
     ~Loop() {
         if (!device_.empty()) (void)output_of("losetup --detach " + device_);
@@ -122,7 +123,7 @@ TEST_CASE(
         mkdir(loop.mount_point().c_str(), 0755) != 0)
         return;
     if (mount(loop.device().c_str(), loop.mount_point().c_str(), "ext2", 0, nullptr) != 0) {
-        WARN("skipped: the host cannot mount ext2");
+        rump::test::skipped("the host cannot mount ext2");
         return;
     }
     auto write = open_file_device(loop.device(), writing);

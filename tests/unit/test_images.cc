@@ -5,6 +5,7 @@
 #include "images/image.h"
 #include "images/partitions.h"
 #include "tests/unit/sample_images.h"
+#include "tests/unit/skipped.h"
 #include "tests/unit/temp_dir.h"
 
 #include <catch2/catch.hpp>
@@ -45,7 +46,7 @@ bool run(const std::string& command) {
 /// A disk of `size` bytes, partitioned by sfdisk; false: there is no sfdisk.
 bool partition(const TempDir& dir, const std::string& path, const std::string& script) {
     if (!have("sfdisk")) {
-        WARN("skipped: no sfdisk");
+        rump::test::skipped("no sfdisk");
         return false;
     }
     std::ofstream(dir / "script") << script;
@@ -79,7 +80,7 @@ TEST_CASE("partitions of disks of all schemes are where their systems put them")
                                    "disk-mbr-logical", "ul-pt-bsd", "ul-pt-dos+bsd"};
     auto folder = test::sample_folder();
     if (!folder) {
-        WARN("skipped: no sample images");
+        rump::test::skipped("no sample images");
         return;
     }
     for (std::string sample : samples) {
@@ -120,7 +121,7 @@ TEST_CASE("partitions of disks of all schemes are where their systems put them")
 TEST_CASE("letters of a disklabel name its partitions") {
     TempDir dir;
     if (!test::unpack_sample("disk-mbr-bsd", dir / "disk")) {
-        WARN("skipped: no sample images");
+        rump::test::skipped("no sample images");
         return;
     }
     auto all = images::partitions(dir / "disk");
@@ -194,7 +195,7 @@ TEST_CASE("a disk with sectors of 4096 bytes keeps its partitions in a file") {
     TempDir dir;
     auto disk = make_file(dir, "disk", 16 << 20);
     if (!have("fdisk")) {
-        WARN("skipped: no fdisk");
+        rump::test::skipped("no fdisk");
         return;
     }
     REQUIRE(run("printf 'g\\nn\\n1\\n256\\n767\\nw\\n' | fdisk -b 4096 '" + disk + "'"));
@@ -255,7 +256,7 @@ TEST_CASE("file systems are recognised, on files and on devices without a descri
     TempDir dir;
     auto image = make_file(dir, "image", 8 << 20);
     if (!have("mke2fs") || !run("mke2fs -q -F -t ext4 -L mylabel '" + image + "'")) {
-        WARN("skipped: no mke2fs");
+        rump::test::skipped("no mke2fs");
         return;
     }
     auto check = [](BlockDevice& device) {

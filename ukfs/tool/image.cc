@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cctype>
 #include <cstdio>
 
@@ -51,6 +52,13 @@ int info(const Common& common, bool json) {
     struct ukfs_statvfs s {};
     session.check(ukfs_statvfs(session.fs(), &s), "statvfs");
     if (json) {
+        Json named = Json::object(); // names of programs' kind: "inode_size"
+        for (auto& [name, value] : facts.items()) {
+            std::string key = name;
+            std::replace(key.begin(), key.end(), ' ', '_');
+            named[key] = std::move(value);
+        }
+        facts = std::move(named);
         facts["block_size"] = s.block_size;
         facts["fragment_size"] = s.fragment_size;
         facts["blocks"] = s.blocks;
@@ -61,6 +69,7 @@ int info(const Common& common, bool json) {
         facts["name_max"] = s.name_max;
         print_json(facts);
     } else {
+        const bool has_block_size = facts.contains("block size");
         for (const auto& [name, value] : facts.items())
             print(fmt::format("{:<16}{}\n", name, value.get<std::string>()));
         print(fmt::format("{:<16}{} ({} free, {} available)\n", "size",
@@ -68,7 +77,7 @@ int info(const Common& common, bool json) {
                           size_text(s.blocks_free * s.fragment_size),
                           size_text(s.blocks_available * s.fragment_size)));
         print(fmt::format("{:<16}{} ({} free)\n", "inodes", s.files, s.files_free));
-        print(fmt::format("{:<16}{} bytes\n", "block size", s.block_size));
+        if (!has_block_size) print(fmt::format("{:<16}{} bytes\n", "block size", s.block_size));
     }
     return session.finish();
 }

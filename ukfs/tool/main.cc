@@ -13,6 +13,7 @@ namespace {
 struct CommandLine {
     Common common;
     Paths paths;
+    std::string path; // of a command that takes one only
     std::string text; // the one argument that is no path: a mode, an owner, a type, a size
     std::string mode;
     std::optional<uint32_t> major, minor;
@@ -168,10 +169,10 @@ private:
         chown->add_flag("-R", line_.recursive, "all below, too");
         chown->add_flag("-P", line_.no_replace, "of a symbolic link itself");
         auto* mknod = on_image("mknod", "make a fifo, device node or socket", [this] {
-            return make_node(line_.common, line_.paths.at(0), line_.text, line_.major, line_.minor,
+            return make_node(line_.common, line_.path, line_.text, line_.major, line_.minor,
                              line_.mode.empty() ? "644" : line_.mode);
         });
-        mknod->add_option("path", line_.paths, "path in the image")->required()->expected(1);
+        mknod->add_option("path", line_.path, "path in the image")->required();
         mknod->add_option("type", line_.text, "p, c, b or s")->required();
         mknod->add_option("major", line_.major, "of a device");
         mknod->add_option("minor", line_.minor, "of a device");
