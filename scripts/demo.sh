@@ -8,8 +8,9 @@ say() { printf '\n== %s\n' "$*"; }
 show() { printf '$ %s\n' "$*"; "$@"; }
 
 # as_user DIR: everything that the user does, in an own folder DIR that has the programs in DIR/bin.
+mounted=
 as_user() {
-    local dir=$1 mounted=
+    local dir=$1
     cd "$dir"
     PATH=$dir/bin:$PATH
     trap '[ -z "$mounted" ] || fusermount3 -uz mnt 2>/dev/null || true' EXIT
@@ -27,7 +28,7 @@ as_user() {
     grep " $dir/mnt " /proc/mounts
 
     say "listed"
-    show ls -lR mnt
+    show ls -l mnt mnt/docs
 
     say "written into"
     show cp -a "$dir/sample/docs" mnt/copy
@@ -86,4 +87,4 @@ if [ "$(id -u)" = 0 ]; then
 else
     bash "$work/demo.sh" --as-user "$work"
 fi
-say "done: $(basename "$0" .sh) removed its folder $work"
+say "done; $work is removed"
