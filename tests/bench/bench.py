@@ -75,6 +75,12 @@ class Bench:
         self.root = os.geteuid() == 0
         self.uring_before = None
 
+    def build_type(self):
+        """How what is measured was compiled: "debugoptimized" is what users get."""
+        options = json.loads((self.build / "meson-info" / "intro-buildoptions.json").read_text())
+        values = {option["name"]: option["value"] for option in options}
+        return values["buildtype"] + ("" if values["b_sanitize"] == "none" else f", {values['b_sanitize']} sanitizer")
+
     def make_corpus(self):
         self.client_options += ["--source-tree", corpus.make_source_tree(self.folder),
                                 "--repository", corpus.make_repository(self.folder)]
@@ -203,6 +209,8 @@ def main(arguments):
     bench = Bench(options)
     try:
         workloads, wanted = choose(bench.workloads, [o for o in options.only.split(",") if o])
+        if bench.build_type() not in ("debugoptimized", "release"):
+            print(f"note: this build is \"{bench.build_type()}\": slower than what users get")
         drivers = choose_drivers(bench, [d for d in options.drivers.split(",") if d])
         if options.quick:
             workloads = [w for w in workloads if not w["programs"]]
@@ -224,7 +232,7 @@ def main(arguments):
                     print(f" failed: {failure}")
         report.print_tables(results)
         if options.json:
-            report.write_json(results, options.json, bench.scale, date)
+            report.write_json(results, options.json, {**bench.scale, "build": bench.build_type()}, date)
         if options.svg:
             report.write_svg(results, options.svg)
         return 1 if results.failures else 0
