@@ -1,0 +1,99 @@
+// Mounting and unmounting for tests. See volume.h.
+#include "tests/conformance/volume.h"
+
+#include <cstdlib>
+#include <stdexcept>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace rump::conformance {
+
+namespace {
+
+void must_run(const std::vector<std::string>& command) {
+    const Exit exit = run(command);
+    if (exit.code != 0)
+        throw std::runtime_error(joined(command) + ": exit " + std::to_string(exit.code) + ": " +
+                                 exit.output);
+}
+
+} // namespace
+
+std::string Volume::daemon_path(const std::string& name) {
+    const char* directory = std::getenv("RUMP_DAEMONS");
+    return directory != nullptr ? std::string(directory) + "/" + name : name;
+}
+
+std::optional<std::string> Volume::unavailable(Driver driver, Target& target) {
+    if (driver == Driver::host) {
+        if (geteuid() != 0) return "the host's own driver is mounted by root only";
+        return std::nullopt;
+    }
+    if (access("/dev/fuse", R_OK | W_OK) != 0) return "/dev/fuse is not there or closed to you";
+    if (const std::string daemon = daemon_path(target.daemon()); access(daemon.c_str(), X_OK) != 0)
+        throw std::runtime_error(daemon + " is not built");
+    return std::nullopt;
+}
+
+Volume::Volume(Driver driver, Target& target, ImageKind kind)
+    : driver_(driver), target_(target), kind_(kind), mountpoint_(scratch_.path() + "/mnt") {
+    if (::mkdir(mountpoint_.c_str(), 0755) != 0) throw std::runtime_error("mkdir " + mountpoint_);
+    if (const auto& bytes = target.image(kind); !bytes.empty()) {
+        image_ = scratch_.path() + "/image";
+        write_host_file(image_, bytes);
+    }
+    mount();
+}
+
+Volume::~Volume() {
+    if (mounted_ && !unmount()) run({"umount", "-l", mountpoint_}); // not to leave it behind
+}
+
+void Volume::mount() {
+    std::string options = target_.mount_options(kind_);
+    auto add = [&](std::string_view more) {
+        options += options.empty() ? "" : ",";
+        options += more;
+    };
+    if (driver_ == Driver::host) {
+        if (!image_.empty()) add("loop");
+        if (options.empty()) add("defaults");
+        must_run({"mount", "-t", target_.host_type(), "-o", options,
+                  image_.empty() ? "none" : image_, mountpoint_});
+    } else {
+        // A user may let others in only where the host's configuration says so.
+        if (geteuid() == 0) add("allow_other,default_permissions");
+        std::vector<std::string> command{daemon_path(target_.daemon())};
+        if (!options.empty()) command.insert(command.end(), {"-o", options});
+        if (!image_.empty()) command.push_back(image_);
+        command.push_back(mountpoint_);
+        must_run(command);
+    }
+    mounted_ = true;
+}
+
+bool Volume::unmount() {
+    const Exit exit = driver_ == Driver::host ? run({"umount", mountpoint_})
+                                              : run({daemon_path("rump_umount"), mountpoint_});
+    mounted_ = exit.code != 0;
+    return !mounted_;
+}
+
+void Volume::unmount_and_check() {
+    if (!unmount()) throw std::runtime_error("cannot unmount " + mountpoint_);
+    check_image();
+}
+
+void Volume::check_image() {
+    if (image_.empty()) return;
+    for (std::vector<std::string> command : target_.checkers()) {
+        command.push_back(image_);
+        must_run(command);
+    }
+}
+
+void Volume::remount(bool read_only) {
+    must_run({"mount", "-o", read_only ? "remount,ro" : "remount,rw", mountpoint_});
+}
+
+} // namespace rump::conformance
