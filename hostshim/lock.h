@@ -1,6 +1,5 @@
 // Locks of the emulated kernel, annotated for clang's thread-safety analysis, ranked where
 // lock_tracking is on.
-// lock_tracking is on.
 //
 // The lock order of the whole suite is the order of `Rank`: a thread takes locks in rising rank
 // only. Locks of one rank are taken together only where the rank says "several". A violation is our
