@@ -116,8 +116,7 @@ int ukfs_info(struct ukfs* fs, void (*fact)(void* arg, const char* name, const c
 int ukfs_counters(struct ukfs* fs, void (*counter)(void* arg, const char* name, uint64_t value),
                   void* arg);
 
-/* ---- by path
- * -------------------------------------------------------------------------------------- */
+/* ---- by path ---- */
 
 /* For functions with `flags`: do not follow a symbolic link at the end of the path. */
 #define UKFS_NOFOLLOW 1
@@ -188,8 +187,7 @@ struct ukfs_dirent {
 int ukfs_readdir(struct ukfs* fs, const char* path,
                  int (*entry)(void* arg, const struct ukfs_dirent* dirent), void* arg, int flags);
 
-/* ---- open files
- * ------------------------------------------------------------------------------------- */
+/* ---- open files ---- */
 
 #define UKFS_READ 1
 #define UKFS_WRITE 2
@@ -213,8 +211,7 @@ int ukfs_file_punch(struct ukfs_file* file, uint64_t offset, uint64_t length);
 int64_t ukfs_file_copy(struct ukfs_file* from, uint64_t from_offset, struct ukfs_file* to,
                        uint64_t to_offset, uint64_t length);
 
-/* ---- images: types, check, newfs
- * ----------------------------------------------------------------------- */
+/* ---- images: types, check, newfs ---- */
 
 struct ukfs_type {
     const char* name;

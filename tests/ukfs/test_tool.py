@@ -283,6 +283,22 @@ def test_hostile_names_stay_inside(scratch):
     assert os.listdir(outside) == []
 
 
+def test_a_directory_within_itself_ends(scratch):
+    image = image_in(scratch)
+    ukfs("mkdir", "-p", image, "/d/e")
+    ukfs("touch", image, "/d/e/f")
+    for place in ("/d/e/again", "/d/e/and-again"):
+        subprocess.run(["debugfs", "-w", "-R", "ln /d " + place, image], check=True,
+                       capture_output=True)
+    for command in (["ls", "-R", image, "/d"], ["get", image, "/d", os.path.join(scratch, "out")],
+                    ["cp", "-r", image, "/d", "/copy"]):
+        done = subprocess.run([UKFS, *command], capture_output=True, check=False, timeout=60)
+        assert done.returncode == 1, (command, done)
+        assert b"elsewhere in the tree" in done.stderr, (command, done)
+    assert os.path.exists(os.path.join(scratch, "out/e/f"))
+    assert len([1 for _ in os.walk(os.path.join(scratch, "out"))]) < 10
+
+
 def test_large_directories(scratch):
     image, source = image_in(scratch), os.path.join(scratch, "many")
     os.mkdir(source)
