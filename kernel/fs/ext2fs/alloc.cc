@@ -135,7 +135,7 @@ Allocator::Span Allocator::find_span(const Group& group, std::span<const std::by
                                      uint32_t limit, uint32_t from, const BlockWish& wish,
                                      bool ignore_windows) const {
     Span best;
-    const auto look = [&](uint32_t begin, uint32_t end) {
+    const auto look = [&](uint32_t begin, uint32_t end) REQUIRES(group.lock) {
         while (begin < end) {
             const Span span =
                 span_at(group, map, limit, begin, wish.count, wish.owner, ignore_windows);
