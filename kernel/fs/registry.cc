@@ -2,6 +2,7 @@
 // system.
 #include "kernel/fs/registry.h"
 
+#include "kernel/fs/exfatfs/vfsops.h"
 #include "kernel/fs/ext2fs/ext2fs.h"
 #include "kernel/fs/msdosfs/vfsops.h"
 #include "kernel/fs/tmpfs/tmpfs.h"
@@ -12,6 +13,7 @@ namespace rump {
 
 std::span<const FileSystemType* const> filesystem_types() {
     static const std::array types{
+        &exfatfs::type(),
         &msdosfs::type(),
         &ext2::type(),
         &tmpfs::type(),

@@ -1,4 +1,5 @@
-// FAT images that other systems made, read and compared with what those systems say is in them.
+// FAT and exFAT images that other systems made, read and compared with what those systems say is in
+// them.
 #include "tests/unit/extract_tree.h"
 #include "tests/unit/sample_images.h"
 #include "tests/unit/temp_dir.h"
@@ -13,17 +14,18 @@ using namespace rump::test;
 
 namespace {
 
-Mount& mount_image(Kernel& kernel, const std::string& path, const std::string& code_page) {
+Mount& mount_image(Kernel& kernel, const std::string& path, const char* type_name) {
     auto device = host::open_file_device(path, {});
     REQUIRE(device.ok());
-    const FileSystemType& type = *find_filesystem("vfat");
+    const FileSystemType& type = *find_filesystem(type_name);
     auto probed = type.probe(**device);
     REQUIRE(probed.ok());
     REQUIRE(probed->has_value());
     MountArgs args{device.release_value(), {}};
     args.options.read_only = true;
     args.options.atime = AtimePolicy::none;
-    REQUIRE(args.options.fs.set(type.mount_options(), "codepage", code_page).ok());
+    if (type.name() == "msdosfs")
+        REQUIRE(args.options.fs.set(type.mount_options(), "codepage", "850").ok());
     auto mount = kernel.mount(type, std::move(args));
     INFO((mount.ok() ? "" : mount.error().text));
     REQUIRE(mount.ok());
@@ -39,12 +41,12 @@ TEST_CASE("images of other systems hold what their manifests say", "[samples]") 
         return;
     }
     for (std::string name : {"fat12", "fat16", "fat32", "fat32-4k", "ul-fat32-xp-label1",
-                             "ul-fat32-xp-none", "ul-fat32-xp-none-mlabel-label1"}) {
+                             "ul-fat32-xp-none", "ul-fat32-xp-none-mlabel-label1", "exfat"}) {
         INFO(name);
         TempDir dir;
         REQUIRE(unpack_sample(name, dir / "image"));
         Kernel kernel;
-        Mount& mount = mount_image(kernel, dir / "image", "850");
+        Mount& mount = mount_image(kernel, dir / "image", name == "exfat" ? "exfat" : "vfat");
         std::string tree = dir / "tree";
         REQUIRE(mkdir(tree.c_str(), 0700) == 0);
         extract_tree(**mount.root(), tree);

@@ -25,12 +25,12 @@ struct Image {
     const char* fsck = "-n"; // null: fsck.fat faults it from the start (four FATs, Atari)
 };
 
-Mount& mount_rw(Kernel& kernel, const std::string& path) {
+Mount& mount_rw(Kernel& kernel, const std::string& path, const char* type = "vfat") {
     auto device = host::open_file_device(path, {.access = host::Access::read_write});
     REQUIRE(device.ok());
     MountArgs args{device.release_value(), {}};
     args.options.atime = AtimePolicy::none;
-    auto mount = kernel.mount(*find_filesystem("vfat"), std::move(args));
+    auto mount = kernel.mount(*find_filesystem(type), std::move(args));
     INFO((mount.ok() ? "" : mount.error().text));
     REQUIRE(mount.ok());
     return **mount;
@@ -86,6 +86,40 @@ TEST_CASE(
             if (result != 0) (void)std::system(("cat '" + path + ".log'").c_str());
             REQUIRE(result == 0);
             mount = &mount_rw(kernel, path);
+            work.mount_again(*mount);
+            work.compare();
+        }
+        REQUIRE(kernel.unmount(*mount, false).ok());
+    }
+}
+
+TEST_CASE("a random workload on exFAT leaves what the model says, and exfatprogs agrees") {
+    if (!has_program("mkfs.exfat") || !has_program("fsck.exfat")) {
+        WARN("skipped: no exfatprogs");
+        return;
+    }
+    uint64_t seed = 100;
+    for (const char* cluster : {"512", "4K", "64K"}) {
+        INFO(cluster);
+        TempDir dir;
+        std::string path = dir / "image";
+        std::string make = "truncate -s 24M '" + path + "' && mkfs.exfat -c " + cluster + " '" +
+                           path + "' >/dev/null 2>&1";
+        REQUIRE(std::system(make.c_str()) == 0);
+        Kernel kernel;
+        Mount* mount = &mount_rw(kernel, path, "exfat");
+        Workload work(*mount, seed++, 300000);
+        for (int round = 0; round < 4; round++) {
+            INFO("round " << round);
+            work.run(150);
+            work.compare();
+            REQUIRE_FALSE(mount->tainted());
+            REQUIRE(kernel.unmount(*mount, false).ok());
+            std::string check = "fsck.exfat -n '" + path + "' >'" + path + ".log' 2>&1";
+            int result = std::system(check.c_str());
+            if (result != 0) (void)std::system(("cat '" + path + ".log'").c_str());
+            REQUIRE(result == 0);
+            mount = &mount_rw(kernel, path, "exfat");
             work.mount_again(*mount);
             work.compare();
         }

@@ -1,0 +1,96 @@
+// The file system type: options, probing, and what mounting reads.
+#include "kernel/fs/exfatfs/vfsops.h"
+
+#include "kernel/vfs/utf16.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+
+namespace rump::exfatfs {
+
+namespace {
+
+FailureOr<int> parse_minutes(const std::string& text) {
+    int minutes = 0;
+    auto parsed = std::from_chars(text.data(), text.data() + text.size(), minutes);
+    if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || minutes < -16 * 60 ||
+        minutes > 15 * 60 || minutes % 15 != 0)
+        return Failure(Errno::inval,
+                       "time_offset=" + text + ": not quarters of an hour from -960 to 900");
+    return minutes;
+}
+
+FailureOr<VolumeOptions> parse_options(const MountOptions& mount) {
+    const OptionSet& set = mount.fs;
+    VolumeOptions options;
+    // umask= is taken away from what is shown, by the generic layer.
+    uint32_t mask = mount.umask ? 0 : 022;
+    options.file_mask = static_cast<uint32_t>(set.number("fmask", mask) & 0777);
+    options.directory_mask = static_cast<uint32_t>(set.number("dmask", mask) & 0777);
+    if (set.has("time_offset"))
+        options.utc_offset_minutes = TRY(parse_minutes(set.text("time_offset")));
+    options.quiet = set.has("quiet");
+    options.discard = set.has("discard");
+    options.list_attributes = set.has("showattr");
+    options.system_immutable = set.has("sys_immutable");
+    return options;
+}
+
+class ExfatType final : public FileSystemType {
+public:
+    std::string_view name() const override { return "exfatfs"; }
+    std::span<const std::string_view> aliases() const override {
+        static constexpr std::array<std::string_view, 1> names{"exfat"};
+        return names;
+    }
+    std::string_view description() const override { return "exFAT"; }
+
+    std::span<const OptionSpec> mount_options() const override {
+        using Kind = OptionSpec::Kind;
+        static constexpr std::array<OptionSpec, 7> specs{{
+            {"fmask", Kind::octal, "MASK", "permissions that files lack (022)"},
+            {"dmask", Kind::octal, "MASK", "permissions that directories lack (022)"},
+            {"time_offset", Kind::text, "MINUTES",
+             "new time stamps, and old ones that do not say, are so far east of UTC (0)"},
+            {"quiet", Kind::flag, "", "modes and owners that cannot be stored are ignored"},
+            {"discard", Kind::flag, "", "tell the device which clusters become free"},
+            {"showattr", Kind::flag, "", "list the attribute user.dos.attrib"},
+            {"sys_immutable", Kind::flag, "", "files with the system attribute are immutable"},
+        }};
+        return specs;
+    }
+
+    Result<std::optional<ProbeResult>> probe(host::BlockDevice& device) const override {
+        std::optional<ProbeResult> found;
+        auto geometry = Geometry::read(device);
+        if (!geometry) {
+            if (geometry.error().code == Errno::io) return Errno::io;
+            return found;
+        }
+        found = ProbeResult{"exfatfs", "", ""};
+        found->uuid =
+            fmt::format("{:04X}-{:04X}", geometry->serial >> 16, geometry->serial & 0xffff);
+        if (auto system = read_system_files(device, *geometry))
+            found->label = vfs::utf16_to_utf8(system->label);
+        return found;
+    }
+
+    FailureOr<std::unique_ptr<Mount>> mount(Kernel& kernel, MountArgs args) const override {
+        VolumeOptions options = TRY(parse_options(args.options));
+        Geometry geometry = TRY(Geometry::read(*args.device));
+        SystemFiles system = TRY(read_system_files(*args.device, geometry));
+        return std::unique_ptr<Mount>(std::make_unique<ExfatMount>(
+            kernel, *this, std::move(args), geometry, options, std::move(system)));
+    }
+};
+
+} // namespace
+
+const FileSystemType& type() {
+    static const ExfatType the_type;
+    return the_type;
+}
+
+} // namespace rump::exfatfs

@@ -1,0 +1,235 @@
+// Mounting exFAT: the mark of an unclean unmount, statvfs, trim, vnodes by number.
+#include "kernel/fs/exfatfs/vfsops.h"
+
+#include "kernel/fs/exfatfs/vnops.h"
+#include "kernel/kern/kernel.h"
+#include "kernel/vfs/buffer_cache.h"
+#include "kernel/vfs/epoch.h"
+#include "kernel/vfs/utf16.h"
+#include "kernel/vfs/vnode_cache.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace rump::exfatfs {
+
+namespace {
+
+Mount::Traits exfat_traits() {
+    Mount::Traits traits;
+    traits.hard_links = false;
+    traits.symlinks = false;
+    traits.special_files = false;
+    traits.owners = false;
+    traits.case_sensitive = false;
+    traits.negative_names = false;
+    traits.max_file_size = file_size_max;
+    traits.link_max = 1;
+    return traits;
+}
+
+/// A set for the root, which has none.
+SetHead root_head(const Geometry& geometry) {
+    SetHead head;
+    head.file.attributes = disk::attr_directory;
+    stamp_new_entry(head.file, {}, 0);
+    head.stream.first_cluster = geometry.root_cluster.value();
+    return head;
+}
+
+} // namespace
+
+ExfatMount::ExfatMount(Kernel& kernel, const FileSystemType& type, MountArgs args,
+                       const Geometry& geometry, VolumeOptions options, SystemFiles system)
+    : Mount(kernel, type, std::move(args), exfat_traits()),
+      volume_(*this, geometry, options, std::move(system)) {}
+
+ExfatMount::~ExfatMount() {
+    // Vnodes belong to the base class and refer to the volume; after a commit that failed, so do
+    // nodes that wait for the next one.
+    vnodes().drop_inactive(true);
+    (void)volume_.dirty.take();
+}
+
+// --- vnodes
+// ------------------------------------------------------------------------------------------
+
+std::shared_ptr<Node> ExfatMount::root_node() {
+    return std::make_shared<Node>(volume_, root_number(), SetPlace{}, root_head(volume_.geometry));
+}
+
+VnodeRef ExfatMount::insert_vnode(std::shared_ptr<Node> node) {
+    uint32_t generation =
+        vfs::DirentNumbers::only_this_mount(node->number()) ? 0 : generation_of(node->head().file);
+    return vnodes().insert(std::make_unique<ExfatVnode>(*this, std::move(node), generation));
+}
+
+Result<VnodeRef> ExfatMount::vnode_of(Node& directory, const Entry& entry) {
+    InodeNumber number = volume_.numbers.at(entry.position);
+    if (VnodeRef cached = TRY(vnodes().find(number))) return cached;
+    SetPlace place = TRY(Directory(directory).place_of(entry));
+    return insert_vnode(std::make_shared<Node>(volume_, number, std::move(place), entry.head));
+}
+
+/// Registers the clusters of directories, breadth first, until one of them has `unit`.
+Result<void> ExfatMount::walk_to(uint64_t unit) {
+    std::vector<std::shared_ptr<Node>> level{root_node()};
+    while (!level.empty()) {
+        std::vector<std::shared_ptr<Node>> below;
+        for (const auto& node : level) {
+            Directory directory(*node);
+            Entry entry;
+            // Damage ends one directory, not the search. No cluster is in two directories, so a
+            // tree that goes round in circles ends as well.
+            for (uint32_t slot = 0;; slot = entry.slot + 1) {
+                auto more = directory.next(slot, entry);
+                if (!more || !*more) break;
+                if (!entry.is_directory()) continue;
+                auto place = directory.place_of(entry);
+                if (!place) break;
+                below.push_back(std::make_shared<Node>(volume_, volume_.numbers.at(entry.position),
+                                                       place.release_value(), entry.head));
+            }
+            if (volume_.numbers.directory_of(unit) != InodeNumber(0)) return {};
+        }
+        level = std::move(below);
+    }
+    return Errno::stale;
+}
+
+Result<InodeNumber> ExfatMount::directory_of(uint64_t position) {
+    if (position == 0) return root_number();
+    uint64_t unit = volume_.geometry.cluster_at(position).value();
+    InodeNumber directory = volume_.numbers.directory_of(unit);
+    if (directory == InodeNumber(0)) {
+        TRY(walk_to(unit));
+        directory = volume_.numbers.directory_of(unit);
+    }
+    return directory;
+}
+
+Result<std::unique_ptr<Vnode>> ExfatMount::load(InodeNumber number) {
+    if (number == root_number())
+        return std::unique_ptr<Vnode>(std::make_unique<ExfatVnode>(*this, root_node(), 0));
+    uint64_t position = TRY(volume_.numbers.position_of(number));
+    if (!volume_.geometry.in_heap(position)) return Errno::stale;
+    InodeNumber parent_number = TRY(directory_of(position));
+    // A directory that contains itself would be looked for in itself.
+    if (parent_number == number) return Errno::stale;
+    // Without its lock, which the caller may hold. Who changes a set has the vnode of it in the
+    // cache, so nobody loads it meanwhile.
+    VnodeRef parent = TRY(vget(parent_number));
+    Node& directory = node_of(*parent);
+    uint64_t offset = TRY(directory.directory_offset(position));
+    Entry entry;
+    if (!TRY(Directory(directory).read_at(static_cast<uint32_t>(offset / disk::entry_size), entry)))
+        return Errno::stale;
+    SetPlace place = TRY(Directory(directory).place_of(entry));
+    auto node = std::make_shared<Node>(volume_, number, std::move(place), entry.head);
+    uint32_t generation =
+        vfs::DirentNumbers::only_this_mount(number) ? 0 : generation_of(entry.head.file);
+    return std::unique_ptr<Vnode>(std::make_unique<ExfatVnode>(*this, std::move(node), generation));
+}
+
+// --- commits
+// -----------------------------------------------------------------------------------------
+
+Result<void> ExfatMount::epoch_collect(Transaction& tx) {
+    for (const auto& node : volume_.dirty.take()) TRY(node->collect(tx));
+    if (buffers().dirty_bytes() > 0 && !marked_) {
+        if (!volume_.geometry.was_dirty) TRY(set_state(tx, false));
+        marked_ = true;
+    }
+    volume_.frees.epoch_collected();
+    return {};
+}
+
+void ExfatMount::epoch_committed(Transaction& tx) { volume_.frees.epoch_committed(tx); }
+
+/// Flags and percentage stand in the boot sector, outside its checksum.
+Result<void> ExfatMount::set_state(Transaction& tx, bool clean) {
+    Buf sector = TRY(volume_.sector_at(0));
+    auto& boot = tx.modify_as<disk::BootSector>(sector, 0, WritePhase::allocation);
+    uint16_t flags = boot.flags;
+    boot.flags =
+        static_cast<uint16_t>(clean ? flags & ~disk::flag_dirty : flags | disk::flag_dirty);
+    boot.percent_in_use = 0xff;
+    if (auto free = volume_.clusters.known_free(); clean && free) {
+        uint64_t total = volume_.geometry.cluster_count;
+        boot.percent_in_use = static_cast<uint8_t>((total - *free) * 100 / total);
+    }
+    return {};
+}
+
+FailureOr<void> ExfatMount::begin_writing() {
+    marked_ = false;
+    if (volume_.geometry.was_dirty)
+        kernel().log().warning("{}: {}: was not unmounted cleanly; a check is due", type().name(),
+                               device().name());
+    return {};
+}
+
+Result<void> ExfatMount::end_writing() {
+    if (!marked_ || volume_.geometry.was_dirty) return {};
+    auto tx = TRY(begin());
+    TRY(set_state(tx, true));
+    tx.done();
+    return {};
+}
+
+// --- questions
+// ---------------------------------------------------------------------------------------
+
+Result<StatVfs> ExfatMount::statvfs() {
+    const Geometry& geometry = volume_.geometry;
+    StatVfs s;
+    s.block_size = std::min(geometry.cluster_size, 1u << 20);
+    s.fragment_size = geometry.cluster_size;
+    s.blocks = geometry.cluster_count;
+    s.blocks_free = std::min<uint64_t>(
+        uint64_t{TRY(volume_.clusters.free_count())} + volume_.frees.waiting(), s.blocks);
+    s.blocks_available = s.blocks_free;
+    s.fsid = geometry.serial;
+    return s;
+}
+
+Result<uint64_t> ExfatMount::trim(uint64_t offset, uint64_t length, uint64_t minimum) {
+    if (read_only()) return Errno::rofs;
+    const Geometry& geometry = volume_.geometry;
+    TRY(epoch().commit(true));
+    uint64_t end = length > UINT64_MAX - offset ? UINT64_MAX : offset + length;
+    auto cluster_from = [&](uint64_t byte) {
+        if (byte <= geometry.heap_offset) return first_cluster;
+        uint64_t index =
+            (byte - geometry.heap_offset + geometry.cluster_size - 1) >> geometry.cluster_shift;
+        return static_cast<uint32_t>(std::min<uint64_t>(index, geometry.cluster_count)) +
+               first_cluster;
+    };
+    uint64_t total = 0;
+    TRY(volume_.clusters.each_free(
+        cluster_from(offset), cluster_from(end), [&](ClusterRun run) -> Result<void> {
+            uint64_t bytes = uint64_t{run.count} << geometry.cluster_shift;
+            if (bytes < minimum) return {};
+            TRY(device().discard(geometry.offset_of(run.first), bytes));
+            total += bytes;
+            return {};
+        }));
+    return total;
+}
+
+std::vector<std::pair<std::string, std::string>> ExfatMount::describe() {
+    const Geometry& geometry = volume_.geometry;
+    std::vector<std::pair<std::string, std::string>> facts;
+    facts.emplace_back("format", "exFAT");
+    if (!volume_.label.empty()) facts.emplace_back("label", vfs::utf16_to_utf8(volume_.label));
+    facts.emplace_back(
+        "uuid", fmt::format("{:04X}-{:04X}", geometry.serial >> 16, geometry.serial & 0xffff));
+    facts.emplace_back("sector size", fmt::format("{}", geometry.sector_size));
+    facts.emplace_back("cluster size", fmt::format("{}", geometry.cluster_size));
+    facts.emplace_back("clusters", fmt::format("{}", geometry.cluster_count));
+    facts.emplace_back("state", geometry.was_dirty ? "not cleanly unmounted" : "clean");
+    return facts;
+}
+
+} // namespace rump::exfatfs
