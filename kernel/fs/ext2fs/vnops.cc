@@ -291,24 +291,25 @@ Result<void> Node::allocate(uint64_t offset, uint64_t length, bool keep_size, bo
 
 Result<void> Node::deallocate(uint64_t offset, uint64_t length) {
     ASSERT(lock.held_exclusive());
-    if (offset >= inode_.size) return {};
-    const uint64_t end = offset + std::min(length, inode_.size - offset);
+    // Behind the end there is nothing to free, but the times move there, too.
+    const uint64_t start = std::min(offset, inode_.size);
+    const uint64_t end = start + std::min(length, inode_.size - start);
     const uint32_t shift = geometry().block_shift;
-    const uint64_t first = blocks_of(offset);
+    const uint64_t first = blocks_of(start);
     // The last block may go as a whole when the file ends within it.
     const uint64_t last = end == inode_.size ? blocks_of(end) : end >> shift;
-    if (first < last) {
+    {
         auto tx = TRY(mount().begin());
         InodeChange edit(*this);
         FreeList freed;
-        TRY(free_blocks(fs().volume(), tx, inode_, first, last, freed));
+        if (first < last) TRY(free_blocks(fs().volume(), tx, inode_, first, last, freed));
         touch(true);
         edit.keep();
         fs().allocator().release(std::move(freed));
         tx.done();
     }
     const uint64_t head_end = std::min(end, first << shift);
-    if (offset < head_end) TRY(vfs::zero_allocated(*this, offset, head_end - offset));
+    if (start < head_end) TRY(vfs::zero_allocated(*this, start, head_end - start));
     const uint64_t tail = std::max(last << shift, head_end);
     if (first <= last && tail < end) TRY(vfs::zero_allocated(*this, tail, end - tail));
     return {};
