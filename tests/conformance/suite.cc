@@ -1,11 +1,14 @@
 // Running one body, and the main program of every conformance executable.
 #define CATCH_CONFIG_RUNNER
 #include "tests/conformance/suite.h"
+#include "tests/conformance/targets.h"
 
 #include <cstdio>
 #include <exception>
 
 namespace rump::conformance {
+
+Target& target() { return CONFORMANCE_TARGET(); }
 
 void run_body(ImageKind kind, void (*body)(Fs&)) {
     auto backend = make_backend(target(), kind);

@@ -13,6 +13,8 @@ namespace rump::conformance {
 /// Runs `body` between a mount and an unmount with check.
 void run_body(ImageKind kind, void (*body)(Fs&));
 
+/// The file system that this executable tests: the one that it was built for.
+Target& target();
 /// Defined by the executable's backend_<name>.cc.
 std::unique_ptr<Backend> make_backend(Target& target, ImageKind kind);
 /// Why this backend cannot be run here, for the message of the skipped test; none: it can.

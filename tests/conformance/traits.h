@@ -26,7 +26,8 @@ struct Traits {
     bool any_bytes = true; // names that are no UTF-8
     bool holes = true;
     bool preallocation = true;
-    bool file_flags = true; // immutable, append, nodump, noatime
+    bool preallocation_behind_end = true; // blocks that the size does not cover
+    bool file_flags = true;               // immutable, append, nodump, noatime
     bool btime = true;
     bool counts_inodes = true; // statvfs
 
@@ -67,8 +68,5 @@ public:
     /// Commands that must succeed on an unmounted image file: "e2fsck -fn".
     virtual std::vector<std::vector<std::string>> checkers() const = 0;
 };
-
-/// The one that this executable tests.
-Target& target();
 
 } // namespace rump::conformance

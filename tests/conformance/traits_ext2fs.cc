@@ -1,6 +1,6 @@
 // ext2: images by mke2fs (e2fsprogs), judged by e2fsck.
 #include "tests/conformance/process.h"
-#include "tests/conformance/traits.h"
+#include "tests/conformance/targets.h"
 
 #include "kernel/fs/registry.h"
 
@@ -23,7 +23,7 @@ public:
         traits_.xattr_value_max = 900; // inode body and one block
         traits_.time_min = -2147483648ll;
         traits_.time_max = 15032385535ll;
-        traits_.preallocation = true;
+        traits_.preallocation_behind_end = false;
     }
     const Traits& traits() const override { return traits_; }
     const FileSystemType& type() const override { return *find_filesystem("ext2fs"); }
@@ -49,9 +49,9 @@ public:
             "-O",
             "ext_attr,dir_index,filetype,sparse_super,large_file",
             "-N",
-            tiny ? "128" : "40000",
+            tiny ? "128" : "12000",
             path,
-            tiny ? "1m" : "96m"};
+            tiny ? "1m" : "64m"};
         const Exit exit = run(command);
         if (exit.code != 0) throw std::runtime_error(joined(command) + ": " + exit.output);
         image = read_host_file(path);
@@ -71,7 +71,7 @@ private:
 
 } // namespace
 
-Target& target() {
+Target& ext2fs_target() {
     static Ext2Target target;
     return target;
 }

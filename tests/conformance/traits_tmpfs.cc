@@ -1,6 +1,6 @@
 // tmpfs: no image; everything that POSIX and Linux know, except that nothing is left after the
 // unmount.
-#include "tests/conformance/traits.h"
+#include "tests/conformance/targets.h"
 
 #include "kernel/fs/tmpfs/tmpfs.h"
 
@@ -31,7 +31,7 @@ private:
 
 } // namespace
 
-Target& target() {
+Target& tmpfs_target() {
     static TmpfsTarget target;
     return target;
 }

@@ -1,0 +1,51 @@
+// Side: one file system of a comparison, over one backend. Answers every operation with a line of
+// text; two sides that differ in a line differ in what a program would have seen.
+#pragma once
+
+#include "tests/conformance/fs.h"
+#include "tests/differential/program.h"
+
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+namespace rump::differential {
+
+/// How to make a side, again and again.
+struct SideMaker {
+    std::string name; // "ext2fs:fuse"
+    conformance::Target* target = nullptr;
+    std::function<std::unique_ptr<conformance::Backend>()> make;
+    bool can_switch_user = true;
+    bool can_preallocate = true;
+};
+
+/// Path -> what is there: type, mode, owners, links, size, contents, attributes.
+using Tree = std::map<std::string, std::string>;
+
+class Side {
+public:
+    explicit Side(const SideMaker& maker);
+
+    const std::string& name() const { return name_; }
+    std::string perform(const Operation& operation);
+    Tree tree();
+    /// Closes what is held, unmounts, checks, mounts again.
+    void reopen();
+    void finish();
+
+private:
+    std::string describe(const std::string& path, const Attr& attr);
+    std::string held(const Operation& operation);
+    void walk(const std::string& path, Tree& into);
+    std::string write(const Operation& op, int flags, uint64_t offset);
+
+    const std::string name_;
+    const conformance::Traits& traits_;
+    std::unique_ptr<conformance::Backend> backend_;
+    std::array<std::unique_ptr<conformance::OpenFile>, 4> held_;
+};
+
+} // namespace rump::differential
