@@ -17,6 +17,9 @@ namespace {
 /// them.
 constexpr uint32_t transactions_per_epoch = 32768;
 
+/// Others may keep the epoch dirty for ever; what is to be settled has come through by then.
+constexpr int settle_rounds = 3;
+
 } // namespace
 
 /// What one commit writes.
@@ -58,7 +61,8 @@ Result<void> Epoch::commit(bool settle) {
     if (committed_ > wanted && !settle) return {}; // somebody else's commit took ours along
     bool freed = false;
     TRY(commit_round(freed));
-    if (settle && freed) TRY(commit_round(freed));
+    // What a commit frees may free more in turn: a name's inode, then the inode's blocks.
+    for (int round = 0; settle && freed && round < settle_rounds; ++round) TRY(commit_round(freed));
     return {};
 }
 

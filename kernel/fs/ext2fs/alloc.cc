@@ -256,6 +256,18 @@ void Allocator::release(FreeList&& list) {
     pending_blocks_.fetch_add(blocks, std::memory_order_relaxed);
 }
 
+void Allocator::expect(const FreeList& list, uint64_t inodes) {
+    for (const FreeList::Run& run : list.runs)
+        pending_blocks_.fetch_add(run.blocks.count, std::memory_order_relaxed);
+    pending_inodes_.fetch_add(inodes, std::memory_order_relaxed);
+}
+
+void Allocator::unexpect(const FreeList& list, uint64_t inodes) {
+    for (const FreeList::Run& run : list.runs)
+        pending_blocks_.fetch_sub(run.blocks.count, std::memory_order_relaxed);
+    pending_inodes_.fetch_sub(inodes, std::memory_order_relaxed);
+}
+
 uint64_t Allocator::free_blocks() const {
     return static_cast<uint64_t>(std::max<int64_t>(0, unclaimed_.load())) +
            pending_blocks_.load(std::memory_order_relaxed);

@@ -62,6 +62,10 @@ public:
     /// What an operation has freed; called when it can fail no more, before its tx.done().
     void release(FreeList&& list);
 
+    /// Blocks and inodes that will be released later count as free already, to those who ask.
+    void expect(const FreeList& list, uint64_t inodes);
+    void unexpect(const FreeList& list, uint64_t inodes);
+
     // --- inodes
     // ------------------------------------------------------------------------------------
 

@@ -1,39 +1,101 @@
-// Orphans: inodes without a name that somebody has open. Their numbers are a list on disk, from the
-// superblock's last_orphan through each one's dtime, so that the next mount (or e2fsck) frees what
-// a crash left open. In core the list has both directions; commits write it down.
+// Inodes without a name.
+//
+// A removed name must be gone from the device before its inode is, and the inode before its blocks
+// are anybody else's, so the three go in three commits:
+//
+//     remove ──> pending ──commit──> orphan, while it is open ──inactive──> deleted ──commit──>
+//     free
+//                   └──inactive──> deletion waits ──commit──> deleted ──commit──> free
+//
+// Orphans are a list on disk, from the superblock's last_orphan through each one's dtime, so that
+// the next mount (or e2fsck) frees what a crash left open. In core the list has both directions;
+// commits write it down.
 #include "kernel/fs/ext2fs/vfsops.h"
 #include "kernel/fs/ext2fs/vnops.h"
 #include "kernel/kern/kernel.h"
 #include "kernel/vfs/vnode_cache.h"
 
+#include <algorithm>
 #include <unordered_set>
 
 namespace rump::ext2 {
 
 using host::MutexGuard;
 
-void Ext2Mount::add_orphan(Node& node) {
+void Ext2Mount::add_removed(Node& node) {
     MutexGuard guard(orphan_lock_);
-    ASSERT(!node.is_orphan_);
-    node.is_orphan_ = true;
-    node.orphan_previous_ = nullptr;
-    node.orphan_next_ = orphans_;
-    if (orphans_) orphans_->orphan_previous_ = &node;
-    orphans_ = &node;
+    ASSERT(node.removal_ == Node::Removal::none);
+    node.removal_ = Node::Removal::pending;
+    removed_open_.push_back(&node);
+}
+
+bool Ext2Mount::take_removed(Node& node) {
+    MutexGuard guard(orphan_lock_);
+    const auto was = std::exchange(node.removal_, Node::Removal::none);
+    if (was == Node::Removal::orphan) {
+        remove_orphan(node);
+        return false;
+    }
+    for (auto* list : {&removed_open_, &removed_committing_}) {
+        // Most go as soon as they are removed: the last one is the likeliest.
+        const auto it = std::find(list->rbegin(), list->rend(), &node);
+        if (it == list->rend()) continue;
+        *it = list->back();
+        list->pop_back();
+        return true;
+    }
+    return false; // an orphan of an earlier mount
 }
 
 void Ext2Mount::remove_orphan(Node& node) {
-    Node* changed = nullptr;
+    if (node.orphan_next_) node.orphan_next_->orphan_previous_ = node.orphan_previous_;
+    if (Node* before = node.orphan_previous_) {
+        before->orphan_next_ = node.orphan_next_;
+        mark_dirty(*before); // it names another successor now
+    } else {
+        orphans_ = node.orphan_next_;
+    }
+}
+
+void Ext2Mount::delete_later(Node& node, uint32_t dtime, FreeList&& freed) {
+    allocator_.expect(freed, 1);
+    MutexGuard guard(orphan_lock_);
+    deletions_open_.push_back({node.inode_.number, dtime, node.is_dir(), std::move(freed)});
+}
+
+/// The names are gone for good: who is still open joins the list on disk.
+void Ext2Mount::settle_removed() {
+    MutexGuard guard(orphan_lock_);
+    for (Node* node : removed_committing_) {
+        node->removal_ = Node::Removal::orphan;
+        node->orphan_previous_ = nullptr;
+        node->orphan_next_ = orphans_;
+        if (orphans_) orphans_->orphan_previous_ = node;
+        orphans_ = node;
+        mark_dirty(*node);
+    }
+    removed_committing_.clear();
+}
+
+/// Those whose names are gone for good.
+void Ext2Mount::delete_inodes(Transaction& tx) {
+    std::vector<Deletion> done;
     {
         MutexGuard guard(orphan_lock_);
-        if (!node.is_orphan_) return;
-        node.is_orphan_ = false;
-        if (node.orphan_next_) node.orphan_next_->orphan_previous_ = node.orphan_previous_;
-        changed = node.orphan_previous_;
-        (changed ? changed->orphan_next_ : orphans_) = node.orphan_next_;
+        done.swap(deletions_committing_);
     }
-    // The one before names another successor now. It is on the list, so it is in core.
-    if (changed) mark_dirty(*changed);
+    for (Deletion& deletion : done) {
+        const InodeNumber number(deletion.number);
+        allocator_.unexpect(deletion.freed, 1);
+        uint32_t offset = 0;
+        auto table = inode_block(number, offset);
+        if (!table) continue; // reported; its space stays lost
+        auto& inode = tx.modify_as<disk::Inode>(*table, offset, WritePhase::inode);
+        inode.links = 0;
+        inode.dtime = deletion.dtime;
+        allocator_.release(std::move(deletion.freed));
+        allocator_.release_inode(number, deletion.directory);
+    }
 }
 
 /// Frees one orphan of an earlier mount; returns the next one's number. EIO, EUCLEAN.

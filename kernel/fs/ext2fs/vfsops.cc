@@ -243,14 +243,19 @@ void Ext2Mount::mark_clean(Node& node) {
 Result<void> Ext2Mount::store_node(Transaction& tx, Node& node) {
     uint32_t offset = 0;
     Buf table = TRY(inode_block(node.number(), offset));
+    Inode image = node.inode_;
+    if (image.links > 0) image.dtime = 0;
     {
         MutexGuard guard(orphan_lock_);
-        if (node.is_orphan_)
-            node.inode_.dtime = node.orphan_next_ ? node.orphan_next_->inode_.number : 0;
-        else if (node.inode_.links > 0)
-            node.inode_.dtime = 0;
+        // As long as the device may have a name for it, it must have the inode.
+        if (node.removal_ == Node::Removal::pending) {
+            image.links = node.is_dir() ? 2 : 1;
+            image.dtime = 0;
+        } else if (node.removal_ == Node::Removal::orphan) {
+            image.dtime = node.orphan_next_ ? node.orphan_next_->inode_.number : 0;
+        }
     }
-    store_inode(geometry(), node.inode_,
+    store_inode(geometry(), image,
                 tx.modify(table, offset, geometry().inode_size, WritePhase::inode));
     node.inode_.tail_unset = false;
     return {};
@@ -273,11 +278,24 @@ Result<void> Ext2Mount::epoch_collect(Transaction& tx) {
     // Only now may they be reclaimed.
     for (Node* node : nodes) node->dirty_slot_.store(Node::not_dirty, std::memory_order_release);
     TRY(std::move(result));
+    {
+        MutexGuard guard(orphan_lock_);
+        removed_committing_.insert(removed_committing_.end(), removed_open_.begin(),
+                                   removed_open_.end());
+        removed_open_.clear();
+        for (Deletion& deletion : deletions_open_)
+            deletions_committing_.push_back(std::move(deletion));
+        deletions_open_.clear();
+    }
     TRY(allocator_.collect(tx));
     return store_superblock(tx);
 }
 
-void Ext2Mount::epoch_committed(Transaction& tx) { allocator_.committed(tx); }
+void Ext2Mount::epoch_committed(Transaction& tx) {
+    allocator_.committed(tx); // what was deleted before, so first
+    settle_removed();
+    delete_inodes(tx);
+}
 
 // --- what users ask
 // ------------------------------------------------------------------------------------------

@@ -34,10 +34,13 @@ public:
     void mark_dirty(Node& node);
     /// Its table block has been written by other means.
     void mark_clean(Node& node);
-    /// The node has lost its last name / gives up its inode. Within a transaction; only where
-    /// nothing can fail any more.
-    void add_orphan(Node& node);
-    void remove_orphan(Node& node);
+    /// The node has lost its last name. Within a transaction, where nothing can fail any more.
+    void add_removed(Node& node);
+    /// It gives up its inode: it is on no list any more. True: its name's removal is not committed
+    /// yet, so that the inode must stay as it is on the device until then.
+    bool take_removed(Node& node);
+    /// Deletes such an inode, and frees `freed`, when the open epoch is committed.
+    void delete_later(Node& node, uint32_t dtime, FreeList&& freed);
     /// Turns a feature on that something now uses. Within a transaction.
     void use_ro_feature(uint32_t bit) { new_ro_features_.fetch_or(bit, std::memory_order_relaxed); }
     void use_compat_feature(uint32_t bit) {
@@ -64,6 +67,9 @@ private:
     void refresh_superblock() REQUIRES(super_lock_);
     Result<void> write_superblock() REQUIRES(super_lock_);
     Result<void> write_backups() REQUIRES(super_lock_);
+    void remove_orphan(Node& node) REQUIRES(orphan_lock_);
+    void settle_removed();
+    void delete_inodes(Transaction& tx);
     void process_orphans();
     Result<uint32_t> process_orphan(uint32_t number);
 
@@ -87,6 +93,17 @@ private:
 
     host::Mutex orphan_lock_{host::Rank::fs_mount};
     Node* orphans_ GUARDED_BY(orphan_lock_) = nullptr; // newest first
+    /// Without a name since the open epoch, and since the one that is being committed.
+    std::vector<Node*> removed_open_ GUARDED_BY(orphan_lock_);
+    std::vector<Node*> removed_committing_ GUARDED_BY(orphan_lock_);
+    struct Deletion {
+        uint32_t number;
+        uint32_t dtime;
+        bool directory;
+        FreeList freed;
+    };
+    std::vector<Deletion> deletions_open_ GUARDED_BY(orphan_lock_);
+    std::vector<Deletion> deletions_committing_ GUARDED_BY(orphan_lock_);
 };
 
 } // namespace rump::ext2

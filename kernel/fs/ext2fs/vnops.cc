@@ -371,22 +371,27 @@ Result<void> Node::removexattr(std::string_view name) {
 Result<void> Node::inactive() {
     ASSERT(lock.held_exclusive() && unlinked());
     auto tx = TRY(mount().begin());
-    InodeChange edit(*this);
     Volume& v = fs().volume();
     FreeList freed;
+    const bool name_pending = fs().take_removed(*this);
     if (inode_.has_blocks(geometry())) TRY(free_blocks(v, tx, inode_, 0, UINT64_MAX, freed));
     TRY(fs().xattrs().drop_block(tx, inode_, freed));
+    const uint32_t dtime = std::max<uint32_t>(1, inode_.pack(v.now()).seconds);
+    if (name_pending) {
+        fs().mark_clean(*this);
+        fs().delete_later(*this, dtime, std::move(freed));
+        tx.done();
+        return {};
+    }
     inode_.size = 0;
     inode_.sectors = 0;
     inode_.flags &= ~disk::inode_flag::index;
     std::fill(std::begin(inode_.block), std::end(inode_.block), le32{});
-    inode_.dtime = std::max<uint32_t>(1, inode_.pack(v.now()).seconds);
+    inode_.dtime = dtime;
     uint32_t offset = 0;
     Buf table = TRY(fs().inode_block(number(), offset));
     store_inode(geometry(), inode_,
                 tx.modify(table, offset, geometry().inode_size, WritePhase::inode));
-    edit.keep();
-    fs().remove_orphan(*this);
     fs().mark_clean(*this);
     fs().allocator().release(std::move(freed));
     fs().allocator().release_inode(number(), is_dir());

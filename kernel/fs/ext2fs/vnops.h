@@ -83,7 +83,8 @@ private:
     Node* orphan_next_ = nullptr;     // by the mount's orphan lock
     Node* orphan_previous_ = nullptr; // by the mount's orphan lock
     std::atomic<uint32_t> dirty_slot_{not_dirty};
-    bool is_orphan_ = false; // by the mount's orphan lock
+    enum class Removal : uint8_t { none, pending, orphan };
+    Removal removal_ = Removal::none; // by the mount's orphan lock
     std::atomic<bool> unlinked_;
     std::atomic<bool> damaged_{false}; // a directory of which a part cannot be read
 };

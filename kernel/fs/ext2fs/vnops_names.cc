@@ -171,14 +171,14 @@ Result<void> Node::link(Name name, Vnode& target) {
     return {};
 }
 
-/// Where nothing can fail any more: the count goes down, and the node joins the orphans at zero.
+/// Where nothing can fail any more: the count goes down, and at zero the node has no name.
 void Node::drop_links(unsigned count) {
     inode_.links = static_cast<uint16_t>(inode_.links - std::min<unsigned>(inode_.links, count));
     touch(false);
     fs().mark_dirty(*this);
     if (inode_.links > 0) return;
     unlinked_.store(true, std::memory_order_release);
-    fs().add_orphan(*this);
+    fs().add_removed(*this);
 }
 
 Result<void> Node::remove_linked(Name name, Node& victim) {

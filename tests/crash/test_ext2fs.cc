@@ -1,0 +1,55 @@
+// ext2 after a cut of power: no journal, so e2fsck mends it, and nothing that was synced is lost.
+#include "tests/crash/explorer.h"
+#include "tests/support/long_run.h"
+
+#include "hostshim/memory_device.h"
+#include "kernel/fs/ext2fs/ext2fs.h"
+#include "kernel/kern/kernel.h"
+
+#include <catch2/catch.hpp>
+
+using namespace rump;
+
+namespace {
+
+const std::vector<crash::Complaint> no_complaints;
+
+std::vector<std::byte> empty_image(uint64_t size, std::string_view block_size,
+                                   std::string_view inode_size) {
+    std::vector<std::byte> image(size);
+    crash::poison(image);
+    auto device = host::make_memory_device(image);
+    host::SeededRandom random(3);
+    Kernel kernel({nullptr, &random, nullptr, false});
+    OptionSet options;
+    REQUIRE(options.set(ext2::type().newfs_options(), "block_size", block_size).ok());
+    REQUIRE(options.set(ext2::type().newfs_options(), "inode_size", inode_size).ok());
+    REQUIRE(ext2::type().newfs(kernel, *device, options).ok());
+    REQUIRE(device->read(0, image).ok());
+    return image;
+}
+
+void explore(std::string name, std::vector<std::byte> image) {
+    crash::Subject subject{
+        .type = ext2::type(), .name = std::move(name), .image = std::move(image)};
+    subject.check = crash::outside_check({{"e2fsck -fy {}", {0, 1}}, {"e2fsck -fn {}", {0}}});
+    const test::LongRun& run = test::long_run();
+    crash::Options options;
+    options.states = run.cases.value_or(150);
+    options.seed = run.seed;
+    options.only = run.only;
+    options.threads = run.threads;
+    const crash::Outcome outcome = crash::explore(subject, options);
+    CHECK(outcome.states > 0);
+    REQUIRE(outcome.complaints == no_complaints);
+}
+
+} // namespace
+
+TEST_CASE("ext2 with blocks of 1 KiB keeps what was synced through a cut of power") {
+    explore("ext2, 1 KiB blocks", empty_image(12 << 20, "1024", "128"));
+}
+
+TEST_CASE("ext2 with blocks of 4 KiB keeps what was synced through a cut of power") {
+    explore("ext2, 4 KiB blocks", empty_image(12 << 20, "4096", "256"));
+}
