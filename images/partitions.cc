@@ -17,8 +17,7 @@ namespace {
 
 constexpr uint64_t sector = 512; // libblkid counts in these, whatever the disk's sectors are
 
-// --- letters of a BSD disklabel
-// -------------------------------------------------------------------
+// --- letters of a BSD disklabel -----------------------------------------------------------------
 
 /// disklabel(5), the fields that tell where a letter's partition is.
 struct DiskLabel {
@@ -73,8 +72,7 @@ void assign_letters(host::BlockDevice& disk, uint64_t table_start, std::span<Par
     }
 }
 
-// --- the table
-// --------------------------------------------------------------------------------------
+// --- the table ----------------------------------------------------------------------------------
 
 struct Listed {
     Partition partition;

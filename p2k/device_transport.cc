@@ -5,8 +5,7 @@
 // - One thread, the leader, waits for requests. While a client is active it polls the device for up
 //   to poll_us before it sleeps, and runs at once whatever needs no waiting.
 // - A thread that takes up a request which may block (fsync, large transfers, space allocation)
-// sees
-//   to it first that somebody else waits for requests.
+//   sees to it first that somebody else waits for requests.
 // - A request that blocks unforeseen (a read of a cold block), and a backlog, are noticed by a
 //   watcher: one of the idle threads, which looks every millisecond while requests keep coming, and
 //   becomes a second reader when some are waiting and nobody is taking them.

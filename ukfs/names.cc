@@ -124,8 +124,7 @@ int64_t ukfs_readlink(ukfs* fs, const char* path, char* target, size_t size) {
     });
 }
 
-// --- reading directories
-// ----------------------------------------------------------------------------
+// --- reading directories ------------------------------------------------------------------------
 
 namespace {
 

@@ -116,8 +116,7 @@ public:
     /// have two of them, and rmdir. The directory tree's shape changes under it only.
     host::Mutex& rename_mutex() { return rename_mutex_; }
 
-    // --- for the file system
-    // -----------------------------------------------------------------------
+    // --- for the file system --------------------------------------------------------------------
 
     /// Opens a transaction; waits for a commit that is collecting, and commits first when too much
     /// is dirty. Locks: none of rank epoch or later. EROFS; EIO after a commit that failed.

@@ -3,16 +3,14 @@
 //
 // Life cycle
 //
-//     fresh ──VnodeCache::insert──> active <──vget, lookup── inactive (no reference, cached, LRU)
-//                                     |                          ^    |
-//                                     └──last reference gone─────┘    └─limit, unmount─> reclaimed
-//                                     └──last reference gone, unlinked()──> inactive() ──>
-//                                     reclaimed
+//     fresh ──VnodeCache::insert──> active <──vget, lookup── inactive (no reference, cached)
+//                                     |                        ^  |
+//                                     ├──last reference gone───┘  └─limit, unmount─> reclaimed
+//                                     └──the same, unlinked()──> inactive() ──> reclaimed
 //
 // - active: somebody holds a VnodeRef. inactive: kept in the cache for the next lookup; reclaimed
-// in
-//   least recently used order, never while dirty(). reclaimed: the destructor runs; it has no work
-//   to do on the device.
+//   in about least recently used order, never while dirty(). reclaimed: the destructor runs; it
+//   has no work to do on the device.
 // - A vnode whose last reference goes while unlinked() is true gets inactive() once, with its lock
 //   held exclusively and no other lock of the thread and no transaction open, and is then
 //   reclaimed. So a VnodeRef that may be the last of an unlinked file is dropped outside locks and
@@ -144,8 +142,7 @@ public:
 
     host::RwLock lock{host::Rank::vnode};
 
-    // --- directories: this is one (the generic layer has checked), and linked
-    // ---------------------
+    // --- directories: this is one (the generic layer has checked), and linked -------------------
 
     /// The entry's vnode, referenced, unlocked. "." and ".." are answered too, but not ".." of the
     /// root. Locks: this shared. Errors: ENOENT, EIO, EUCLEAN.
@@ -184,8 +181,7 @@ public:
     /// EAGAIN (Transaction::order: commit and try again).
     virtual Result<void> rename(const RenameArgs& args);
 
-    // --- all types
-    // ----------------------------------------------------------------------------------
+    // --- all types ------------------------------------------------------------------------------
 
     /// Locks: this shared. Errors: EIO.
     virtual Result<Attr> getattr() = 0;
@@ -205,8 +201,7 @@ public:
     /// Locks: none. Errors: EIO, also of earlier writes that failed in the background.
     virtual Result<void> fsync(bool data_only);
 
-    // --- extended attributes; names are full ("user.mime")
-    // ------------------------------------------
+    // --- extended attributes; names are full ("user.mime") --------------------------------------
 
     /// The value's size; the value, when `out` is large enough. Locks: this shared.
     /// Errors: ENODATA, ERANGE (out is not empty and too small), EOPNOTSUPP, EIO, EUCLEAN.
@@ -220,8 +215,7 @@ public:
     /// Locks: this shared. Errors: EOPNOTSUPP, EIO, EUCLEAN.
     virtual Result<void> listxattr(XattrSink sink);
 
-    // --- file data
-    // ------------------------------------------------------------------------------------
+    // --- file data ------------------------------------------------------------------------------
 
     /// Bytes read: fewer than asked only at the end of the file, or before a place that cannot be
     /// read. The default moves bytes between `out` and the device by map(); a format with opaque
@@ -260,8 +254,7 @@ public:
     /// Errors: ENXIO, EIO, EUCLEAN.
     virtual Result<uint64_t> seek(uint64_t offset, Seek what);
 
-    // --- life cycle
-    // -------------------------------------------------------------------------------
+    // --- life cycle -----------------------------------------------------------------------------
 
     /// No name is left: the file goes with its last reference. Locks: none needed.
     virtual bool unlinked() const = 0;

@@ -11,8 +11,7 @@ namespace rump {
 
 using host::MutexGuard;
 
-// --- Buf
-// ------------------------------------------------------------------------------------------
+// --- Buf ----------------------------------------------------------------------------------------
 
 Buf::Buf(const Buf& other) : block_(other.block_) {
     if (block_) block_->references.fetch_add(1, std::memory_order_relaxed);
@@ -28,8 +27,7 @@ void BufferCache::release(CachedBlock* block) {
     if (block->references.fetch_sub(1, std::memory_order_acq_rel) == 1) delete block;
 }
 
-// --- shards
-// ---------------------------------------------------------------------------------------
+// --- shards -------------------------------------------------------------------------------------
 
 void BufferCache::Shard::grow() {
     std::vector<CachedBlock*> old = std::move(buckets);
@@ -86,8 +84,7 @@ CachedBlock* BufferCache::Shard::find(uint64_t offset) const {
     return block;
 }
 
-// --- cache
-// ----------------------------------------------------------------------------------------
+// --- cache --------------------------------------------------------------------------------------
 
 BufferCache::BufferCache(host::BlockDevice& device, uint64_t limit_bytes)
     : device_(device), limit_bytes_(limit_bytes), shards_(new Shard[buffer_shards]) {}

@@ -45,8 +45,7 @@ public:
     /// The opposite, for a transaction that is undone.
     void restored(InodeNumber number, uint64_t position);
 
-    // --- directories; units are what the format allocates (clusters)
-    // ------------------------------
+    // --- directories; units are what the format allocates (clusters) ----------------------------
 
     /// `units` of them from `first` belong to directory `number`. EUCLEAN: one belongs to another.
     Result<void> add_directory(InodeNumber number, uint64_t first, uint64_t units);

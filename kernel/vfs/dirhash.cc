@@ -171,8 +171,7 @@ void DirHash::give_up() {
     pool_.revoke(*static_cast<DirHashPool::Handle*>(handle_));
 }
 
-// --- the pool
-// -------------------------------------------------------------------------------------
+// --- the pool -----------------------------------------------------------------------------------
 
 DirHashPool::~DirHashPool() {
     host::MutexGuard guard(mutex_);

@@ -5,9 +5,8 @@
 // Who sees to zeros:
 // - Fresh blocks: Vnode::write's default writes them whole.
 // - Behind the end of the file, in its last block: zero_past_end(), called by vfs::setattr when a
-// file
-//   has shrunk (other drivers rely on zeros there) and by whoever lets one grow over a gap, before
-//   it grows (other drivers may have left anything there): vfs::setattr, vfs::fallocate,
+//   file has shrunk (other drivers rely on zeros there) and by whoever lets one grow over a gap,
+//   before it grows (other drivers may have left anything there): vfs::setattr, vfs::fallocate,
 //   Vnode::write.
 #pragma once
 

@@ -80,8 +80,7 @@ struct VnodeCache::Shard {
     }
 };
 
-// --- VnodeRef
-// -------------------------------------------------------------------------------------
+// --- VnodeRef -----------------------------------------------------------------------------------
 
 VnodeRef::VnodeRef(const VnodeRef& other) : vnode_(other.vnode_) {
     if (vnode_) VnodeCache::reference(*vnode_);
@@ -96,8 +95,7 @@ void VnodeRef::reset() {
     if (Vnode* vnode = std::exchange(vnode_, nullptr)) vnode->mount().vnodes().release(*vnode);
 }
 
-// --- cache
-// ----------------------------------------------------------------------------------------
+// --- cache --------------------------------------------------------------------------------------
 
 VnodeCache::VnodeCache(uint32_t limit) : limit_(limit), shards_(new Shard[shard_count]) {}
 

@@ -45,8 +45,7 @@ std::vector<std::byte> pattern(size_t size, uint32_t seed) {
     return data;
 }
 
-// --- small files
-// ------------------------------------------------------------------------------------
+// --- small files --------------------------------------------------------------------------------
 
 void make_directories(Files& fs, const Scale& scale) {
     for (size_t d = 0; d < scale.directories; ++d) fs.mkdir(fmt::format("d{:02}", d));
@@ -106,8 +105,7 @@ Amount unlink_all(Files& fs, const Scale& scale) {
     return {scale.files};
 }
 
-// --- one big file
-// -----------------------------------------------------------------------------------
+// --- one big file -------------------------------------------------------------------------------
 
 void write_range(File& file, uint64_t bytes, std::span<const std::byte> data) {
     for (uint64_t at = 0; at < bytes; at += data.size()) file.write(at, data);
@@ -165,8 +163,7 @@ Amount random_write_fsync(Files& fs, const Scale& scale) {
     return {offsets.size()};
 }
 
-// --- in parallel
-// ------------------------------------------------------------------------------------
+// --- in parallel --------------------------------------------------------------------------------
 
 /// Runs body(0) … body(threads - 1) side by side; the first failure is thrown again.
 template<class Body>
@@ -253,8 +250,7 @@ Amount mixed(Files& fs, const Scale& scale) {
     return {steps};
 }
 
-// --- programs
-// ---------------------------------------------------------------------------------------
+// --- programs -----------------------------------------------------------------------------------
 
 /// Runs a program in the file system's directory, its standard output read and thrown away (tar
 /// looks whether it writes to /dev/null, and then reads nothing). Returns the bytes of its output.

@@ -49,8 +49,7 @@ bool plausible(std::span<const std::byte> bytes) {
 
 } // namespace content
 
-// --- the model
-// --------------------------------------------------------------------------------------
+// --- the model ----------------------------------------------------------------------------------
 
 bool Session::exists(const std::string& path) const {
     return is_file(path) || is_dir(path) || is_symlink(path);
@@ -87,8 +86,7 @@ Result<Session::Parent> Session::parent(const std::string& path) {
     return Parent{found.dir, found.name};
 }
 
-// --- operations
-// -------------------------------------------------------------------------------------
+// --- operations ---------------------------------------------------------------------------------
 
 void Session::create(const std::string& path) {
     changing(path);

@@ -77,8 +77,7 @@ Result<void> FatTable::end_chain(Transaction& tx, Cluster last) {
     return set(tx, last.value(), disk::fat_end, WritePhase::allocation);
 }
 
-// --- bitmap
-// ----------------------------------------------------------------------------------------
+// --- bitmap -------------------------------------------------------------------------------------
 
 uint64_t Bitmap::offset_of(uint64_t byte) const {
     for (ClusterRun run : runs_) {

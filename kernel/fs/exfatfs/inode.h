@@ -83,8 +83,7 @@ public:
     /// Hands the clusters of an unlinked file over to be freed. EIO, EUCLEAN.
     Result<void> release_clusters();
 
-    // --- file data (file.cc)
-    // ------------------------------------------------------------------------
+    // --- file data (file.cc) --------------------------------------------------------------------
 
     Result<void> map(uint64_t offset, uint64_t length, ExtentList& out);
     /// As Vnode::prepare_write.
@@ -96,8 +95,7 @@ public:
     /// Within a transaction.
     void shrink(uint64_t size);
 
-    // --- directories (file.cc, dir.h)
-    // -----------------------------------------------------------------
+    // --- directories (file.cc, dir.h) -----------------------------------------------------------
 
     /// The place of byte `offset` of a directory on the device; none: the directory ends before it.
     /// EIO, EUCLEAN (logged).

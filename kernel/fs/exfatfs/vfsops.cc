@@ -52,8 +52,7 @@ ExfatMount::~ExfatMount() {
     (void)volume_.dirty.take();
 }
 
-// --- vnodes
-// ------------------------------------------------------------------------------------------
+// --- vnodes -------------------------------------------------------------------------------------
 
 std::shared_ptr<Node> ExfatMount::root_node() {
     return std::make_shared<Node>(volume_, root_number(), SetPlace{}, root_head(volume_.geometry));
@@ -132,8 +131,7 @@ Result<std::unique_ptr<Vnode>> ExfatMount::load(InodeNumber number) {
     return std::unique_ptr<Vnode>(std::make_unique<ExfatVnode>(*this, std::move(node), generation));
 }
 
-// --- commits
-// -----------------------------------------------------------------------------------------
+// --- commits ------------------------------------------------------------------------------------
 
 Result<void> ExfatMount::epoch_collect(Transaction& tx) {
     for (const auto& node : volume_.dirty.take()) TRY(node->collect(tx));
@@ -178,8 +176,7 @@ Result<void> ExfatMount::end_writing() {
     return {};
 }
 
-// --- questions
-// ---------------------------------------------------------------------------------------
+// --- questions ----------------------------------------------------------------------------------
 
 Result<StatVfs> ExfatMount::statvfs() {
     const Geometry& geometry = volume_.geometry;

@@ -138,8 +138,7 @@ Result<void> ExfatVnode::rmdir(Name name, Vnode& victim) {
 
 Result<void> ExfatVnode::inactive() { return node_->release_clusters(); }
 
-// --- attributes
-// ------------------------------------------------------------------------------------
+// --- attributes ---------------------------------------------------------------------------------
 
 Result<Attr> ExfatVnode::getattr() {
     ASSERT(lock.held());
@@ -190,8 +189,7 @@ Result<void> ExfatVnode::fsync(bool data_only) {
     return mount().epoch().commit();
 }
 
-// --- data
-// --------------------------------------------------------------------------------------------
+// --- data ---------------------------------------------------------------------------------------
 
 Result<void> ExfatVnode::map(uint64_t offset, uint64_t length, ExtentList& out) {
     ASSERT(lock.held());

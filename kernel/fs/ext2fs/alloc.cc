@@ -279,8 +279,7 @@ uint32_t Allocator::mapped_free_blocks() const {
     return sum;
 }
 
-// --- commits
-// ----------------------------------------------------------------------------------------
+// --- commits ------------------------------------------------------------------------------------
 
 Result<void> Allocator::collect(Transaction& tx) {
     const Geometry& g = volume_.geometry;

@@ -52,8 +52,7 @@ public:
     /// After the last group.
     void finish_loading();
 
-    // --- blocks
-    // ------------------------------------------------------------------------------------
+    // --- blocks ---------------------------------------------------------------------------------
 
     /// Up to `want`, at least `least` blocks. ENOSPC. `privileged`: reserved ones, too.
     Result<Claim> claim(uint32_t want, uint32_t least, bool privileged);
@@ -66,8 +65,7 @@ public:
     void expect(const FreeList& list, uint64_t inodes);
     void unexpect(const FreeList& list, uint64_t inodes);
 
-    // --- inodes
-    // ------------------------------------------------------------------------------------
+    // --- inodes ---------------------------------------------------------------------------------
 
     /// `parent`: directory that gets the entry. `spread`: a directory that should lie far from
     /// others. ENOSPC, EIO, EUCLEAN.
@@ -75,8 +73,7 @@ public:
                                        bool spread);
     void release_inode(InodeNumber number, bool directory);
 
-    // --- commits
-    // -----------------------------------------------------------------------------------
+    // --- commits --------------------------------------------------------------------------------
 
     /// Puts changed counts into descriptors. EIO.
     Result<void> collect(Transaction& tx);

@@ -47,8 +47,7 @@ Result<void> Checker::run() {
     return {};
 }
 
-// --- groups
-// -------------------------------------------------------------------------------------------
+// --- groups -------------------------------------------------------------------------------------
 
 Result<void> Checker::read_descriptors() {
     descriptors_.resize(g_.group_count);
@@ -96,8 +95,7 @@ void Checker::claim_metadata() {
     }
 }
 
-// --- inodes
-// -------------------------------------------------------------------------------------------
+// --- inodes -------------------------------------------------------------------------------------
 
 Result<void> Checker::scan_inodes() {
     for (uint32_t n = 0; n < g_.group_count; ++n) {
@@ -257,8 +255,7 @@ Result<void> Checker::check_orphans() {
     return {};
 }
 
-// --- bitmaps and counts
-// -------------------------------------------------------------------------------
+// --- bitmaps and counts -------------------------------------------------------------------------
 
 Result<void> Checker::check_bitmaps() {
     uint64_t free_blocks = 0, free_inodes = 0;
@@ -319,8 +316,7 @@ Result<void> Checker::check_group(uint32_t n, uint64_t& free_blocks, uint64_t& f
     return {};
 }
 
-// --- the whole
-// ----------------------------------------------------------------------------------------------
+// --- the whole ----------------------------------------------------------------------------------
 
 FailureOr<CheckReport> check_filesystem(host::BlockDevice& device, const CheckOptions& options,
                                         host::Log& log) {

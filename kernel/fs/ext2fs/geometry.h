@@ -61,8 +61,7 @@ public:
     bool has_dir_index() const { return feature_compat & disk::compat::dir_index; }
     bool has_xattrs() const { return feature_compat & disk::compat::ext_attr; }
 
-    // --- numbers from the disk
-    // ---------------------------------------------------------------------
+    // --- numbers from the disk ------------------------------------------------------------------
 
     /// Pointers in one indirect block.
     uint32_t pointers() const { return block_size / 4; }
@@ -73,8 +72,7 @@ public:
         return raw == disk::inode_root || (raw >= first_inode && raw <= inode_count);
     }
 
-    // --- places
-    // ------------------------------------------------------------------------------------
+    // --- places ---------------------------------------------------------------------------------
 
     uint64_t offset_of(BlockNumber block) const { return block.value() << block_shift; }
     GroupNumber group_of(BlockNumber block) const {

@@ -75,8 +75,7 @@ Result<EntryPlace> find_dotdot(const Directory& dir);
 Result<bool> read_directory(const Directory& dir, uint64_t cookie,
                             FunctionRef<bool(const DirEntry&)> sink, bool& damaged);
 
-// --- shared by lookup, htree and readdir
-// -------------------------------------------------------------
+// --- shared by lookup, htree and readdir --------------------------------------------------------
 
 /// Searches one block. Damage behind the entry does not matter, damage before it is reported and
 /// sets `damaged`.

@@ -54,8 +54,7 @@ size_t entry_bytes(const XattrStore::Attribute& a) {
 }
 size_t all_bytes(const XattrStore::Attribute& a) { return entry_bytes(a) + padded(a.value.size()); }
 
-// --- ACLs
-// ---------------------------------------------------------------------------------------------
+// --- ACLs ---------------------------------------------------------------------------------------
 
 bool has_id(vfs::AclEntry::Tag tag) {
     return tag == vfs::AclEntry::Tag::user || tag == vfs::AclEntry::Tag::group;
@@ -105,8 +104,7 @@ std::optional<std::vector<std::byte>> acl_from_disk(std::span<const std::byte> v
     return vfs::encode_acl(acl);
 }
 
-// --- regions
-// --------------------------------------------------------------------------------------------
+// --- regions ------------------------------------------------------------------------------------
 
 uint32_t hash_entries(const std::vector<uint32_t>& hashes) {
     uint32_t hash = 0;

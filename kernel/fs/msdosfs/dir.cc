@@ -290,8 +290,7 @@ Result<uint32_t> Directory::end_slot() {
     return node_.end_slot.load(std::memory_order_relaxed);
 }
 
-// --- changes
-// ---------------------------------------------------------------------------------------
+// --- changes ------------------------------------------------------------------------------------
 
 /// After an undo nothing that was remembered is sure.
 void Directory::forget_on_abort(Transaction& tx) {

@@ -56,8 +56,7 @@ MsdosMount::~MsdosMount() {
     (void)volume_.dirty.take();
 }
 
-// --- vnodes
-// ------------------------------------------------------------------------------------------
+// --- vnodes -------------------------------------------------------------------------------------
 
 std::shared_ptr<Node> MsdosMount::make_node(InodeNumber number, uint64_t position,
                                             const disk::DirEntry& entry) {
@@ -131,8 +130,7 @@ Result<std::unique_ptr<Vnode>> MsdosMount::load(InodeNumber number) {
     return std::unique_ptr<Vnode>(std::make_unique<MsdosVnode>(*this, std::move(node), generation));
 }
 
-// --- commits
-// -----------------------------------------------------------------------------------------
+// --- commits ------------------------------------------------------------------------------------
 
 Result<void> MsdosMount::epoch_collect(Transaction& tx) {
     for (const auto& node : volume_.dirty.take()) TRY(node->collect(tx));
@@ -200,8 +198,7 @@ Result<void> MsdosMount::end_writing() {
     return {};
 }
 
-// --- questions
-// ---------------------------------------------------------------------------------------
+// --- questions ----------------------------------------------------------------------------------
 
 Result<StatVfs> MsdosMount::statvfs() {
     const Geometry& geometry = volume_.geometry;

@@ -140,8 +140,7 @@ Result<void> MsdosVnode::inactive() {
     return {};
 }
 
-// --- attributes
-// ------------------------------------------------------------------------------------
+// --- attributes ---------------------------------------------------------------------------------
 
 Result<Attr> MsdosVnode::getattr() {
     ASSERT(lock.held());
@@ -192,8 +191,7 @@ Result<void> MsdosVnode::fsync(bool data_only) {
     return mount().epoch().commit();
 }
 
-// --- data
-// --------------------------------------------------------------------------------------------
+// --- data ---------------------------------------------------------------------------------------
 
 Result<void> MsdosVnode::map(uint64_t offset, uint64_t length, ExtentList& out) {
     ASSERT(lock.held());
