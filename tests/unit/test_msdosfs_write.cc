@@ -126,3 +126,42 @@ TEST_CASE("a random workload on exFAT leaves what the model says, and exfatprogs
         REQUIRE(kernel.unmount(*mount, false).ok());
     }
 }
+
+TEST_CASE("newfs of exFAT makes what exfatprogs calls clean, and the driver can use") {
+    const FileSystemType& type = *find_filesystem("exfat");
+    const std::pair<const char*, const char*> cases[][3] = {
+        {{"cluster", "512"}, {"label", "small"}, {"serial", "7"}},
+        {{"cluster", "4k"}, {"label", "Ä label"}, {"serial", "8"}},
+        {{"cluster", "32k"}, {"sector", "4096"}, {"serial", "9"}},
+    };
+    for (const auto& one : cases) {
+        INFO(one[0].second);
+        TempDir dir;
+        std::string path = dir / "image";
+        REQUIRE(std::system(("truncate -s 24M '" + path + "'").c_str()) == 0);
+        Kernel kernel;
+        {
+            auto device = host::open_file_device(path, {.access = host::Access::read_write});
+            REQUIRE(device.ok());
+            OptionSet options;
+            for (const auto& [name, value] : one)
+                REQUIRE(options.set(type.newfs_options(), name, value).ok());
+            auto made = type.newfs(kernel, **device, options);
+            INFO((made.ok() ? "" : made.error().text));
+            REQUIRE(made.ok());
+            auto probed = type.probe(**device);
+            REQUIRE(probed.ok());
+            REQUIRE(probed->has_value());
+            if (std::string(one[1].first) == "label") CHECK((*probed)->label == one[1].second);
+        }
+        std::string check = "fsck.exfat -n '" + path + "' >/dev/null 2>&1";
+        bool outside = has_program("fsck.exfat");
+        if (outside) CHECK(std::system(check.c_str()) == 0);
+        Mount& mount = mount_rw(kernel, path, "exfat");
+        Workload work(mount, 5, 100000);
+        work.run(120);
+        work.compare();
+        REQUIRE(kernel.unmount(mount, false).ok());
+        if (outside) CHECK(std::system(check.c_str()) == 0);
+    }
+}

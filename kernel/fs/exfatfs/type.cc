@@ -1,4 +1,5 @@
 // The file system type: options, probing, and what mounting reads.
+#include "kernel/fs/exfatfs/newfs.h"
 #include "kernel/fs/exfatfs/vfsops.h"
 
 #include "kernel/vfs/utf16.h"
@@ -83,6 +84,13 @@ public:
         SystemFiles system = TRY(read_system_files(*args.device, geometry));
         return std::unique_ptr<Mount>(std::make_unique<ExfatMount>(
             kernel, *this, std::move(args), geometry, options, std::move(system)));
+    }
+
+    bool can_newfs() const override { return true; }
+    std::span<const OptionSpec> newfs_options() const override { return exfatfs::newfs_options(); }
+    FailureOr<void> newfs(Kernel& kernel, host::BlockDevice& device,
+                          const OptionSet& options) const override {
+        return exfatfs::newfs(kernel, device, options);
     }
 };
 
