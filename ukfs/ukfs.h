@@ -62,8 +62,7 @@ struct ukfs_statvfs {
     int read_only;
 };
 
-/* ---- a file system ------------------------------------------------------------------------------
- */
+/* ---- a file system ---- */
 
 enum {
     UKFS_LOG_DEBUG,
