@@ -244,7 +244,6 @@ Result<void> link(Vnode& target, Vnode& dir, std::string_view name, const Cred& 
     Mount& mount = dir.mount();
     if (&target.mount() != &mount) return Errno::xdev;
     Name n = TRY(name_to_make(dir, name));
-    if (target.is_dir()) return Errno::perm;
     FileFlags flags = 0;
     {
         host::ExclusiveGuard guard(dir.lock);
@@ -252,7 +251,8 @@ Result<void> link(Vnode& target, Vnode& dir, std::string_view name, const Cred& 
         TRY(permit(dir, dir_attr, may_exec, cred));
         TRY(must_be_absent(dir, n));
         TRY(permit(dir, dir_attr, may_write, cred));
-        if (!mount.traits().hard_links) return Errno::perm;
+        // A name that is taken is EEXIST first, as on Linux.
+        if (target.is_dir() || !mount.traits().hard_links) return Errno::perm;
         host::ExclusiveGuard target_guard(target.lock);
         if (TRY(attributes(target)).flags & (immutable_flags | append_flags)) return Errno::perm;
         if (target.unlinked()) return Errno::noent;
