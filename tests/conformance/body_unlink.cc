@@ -169,6 +169,8 @@ CONFORMANCE("link refuses a taken name, a missing source, a directory") {
     CHECK(fs.link("missing", "c") == Errno::noent);
     CHECK(fs.link("a", "missing/c") == Errno::noent);
     CHECK(fs.link("d", "e") == Errno::perm);
+    CHECK(fs.link("d", "a") == Errno::exist);
+    CHECK(fs.link("d", "d/e") == Errno::perm);
     CHECK(fs.link("a", "b/c") == Errno::notdir);
     CHECK(fs.read("b") == "y");
     CHECK(fs.attr("a").nlink == 1);

@@ -191,8 +191,11 @@ public:
     Result<void> rename(const User& user, std::string_view from, std::string_view to,
                         vfs::RenameMode mode) override {
         const Cred cred = cred_of(user);
+        // A system call walks both paths first, and a path is walked with search permission.
         auto source = TRY(vfs::namei_parent(start(), from, cred));
+        TRY(vfs::access(*source.dir, vfs::may_exec, cred));
         auto target = TRY(vfs::namei_parent(start(), to, cred));
+        TRY(vfs::access(*target.dir, vfs::may_exec, cred));
         if (source.trailing_slash || target.trailing_slash) {
             const VnodeRef vnode = TRY(vfs::lookup(*source.dir, source.name, cred));
             if (!vnode->is_dir()) return Errno::notdir;

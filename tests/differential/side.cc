@@ -65,8 +65,27 @@ std::string Side::write(const Operation& op, int flags, uint64_t offset) {
     return std::to_string(*done);
 }
 
+/// What opening a fifo or a socket does is the host's affair.
+bool Side::opens_special_file(const Operation& op) {
+    switch (op.kind) {
+    case Kind::create:
+    case Kind::write:
+    case Kind::append:
+    case Kind::read:
+    case Kind::punch:
+    case Kind::allocate:
+    case Kind::hold:
+        break;
+    default:
+        return false;
+    }
+    auto attr = backend_->stat(root_user, op.a, true);
+    return attr.ok() && (attr->type == FileType::fifo || attr->type == FileType::sock);
+}
+
 std::string Side::perform(const Operation& op) {
     const User& user = user_of(op);
+    if (opens_special_file(op)) return "a special file";
     switch (op.kind) {
     case Kind::create: {
         auto file = backend_->open(user, op.a, O_RDWR | O_CREAT, static_cast<uint32_t>(op.x));

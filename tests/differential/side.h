@@ -39,6 +39,7 @@ public:
 private:
     std::string describe(const std::string& path, const Attr& attr);
     std::string held(const Operation& operation);
+    bool opens_special_file(const Operation& operation);
     void walk(const std::string& path, Tree& into);
     std::string write(const Operation& op, int flags, uint64_t offset);
 
