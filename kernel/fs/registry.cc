@@ -4,6 +4,7 @@
 
 #include "kernel/fs/exfatfs/vfsops.h"
 #include "kernel/fs/ext2fs/ext2fs.h"
+#include "kernel/fs/ffs/ffs.h"
 #include "kernel/fs/msdosfs/vfsops.h"
 #include "kernel/fs/tmpfs/tmpfs.h"
 
@@ -16,6 +17,7 @@ std::span<const FileSystemType* const> filesystem_types() {
         &exfatfs::type(),
         &msdosfs::type(),
         &ext2::type(),
+        &ffs::type(),
         &tmpfs::type(),
     };
     return types;

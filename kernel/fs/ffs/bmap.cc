@@ -1,0 +1,155 @@
+// Reading block maps (inode(5)).
+#include "kernel/fs/ffs/bmap.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace rump::ffs {
+
+uint64_t get_address(const Geometry& geo, std::span<const std::byte> block, uint32_t index) {
+    if (geo.ufs2) {
+        raw64 v;
+        std::memcpy(&v, block.data() + size_t{index} * 8, 8);
+        return geo.order.get(v);
+    }
+    raw32 v;
+    std::memcpy(&v, block.data() + size_t{index} * 4, 4);
+    return geo.order.get(v);
+}
+
+void put_address(const Geometry& geo, std::span<std::byte> block, uint32_t index,
+                 uint64_t address) {
+    if (geo.ufs2) {
+        raw64 v;
+        geo.order.set(v, address);
+        std::memcpy(block.data() + size_t{index} * 8, &v, 8);
+        return;
+    }
+    raw32 v;
+    geo.order.set(v, static_cast<uint32_t>(address));
+    std::memcpy(block.data() + size_t{index} * 4, &v, 4);
+}
+
+Result<MapPath> path_to(const Geometry& geo, uint64_t lbn) {
+    MapPath path;
+    if (lbn < disk::direct_count) {
+        path.index[0] = static_cast<uint32_t>(lbn);
+        return path;
+    }
+    uint64_t rest = lbn - disk::direct_count;
+    uint64_t reach = geo.nindir;
+    for (unsigned levels = 1; levels <= disk::indirect_count; ++levels, reach *= geo.nindir) {
+        if (rest >= reach) {
+            rest -= reach;
+            continue;
+        }
+        path.levels = levels;
+        for (unsigned i = levels; i-- > 0; rest /= geo.nindir)
+            path.index[i] = static_cast<uint32_t>(rest % geo.nindir);
+        return path;
+    }
+    return Errno::fbig;
+}
+
+Result<Buf> MapCursor::indirect(unsigned level, uint64_t address, uint64_t lbn) {
+    if (bufs_[level] && addresses_[level] == address) return bufs_[level];
+    const Geometry& geo = volume_.geo;
+    if (!geo.is_data(address, geo.frag))
+        return volume_.mount.corrupt(fmt::format("{}: indirect block {} is out of range",
+                                                 Volume::place(inode_, lbn), address));
+    bufs_[level] = TRY(volume_.read(FragNumber(address), geo.bsize));
+    addresses_[level] = address;
+    return bufs_[level];
+}
+
+Result<MapCursor::Answer> MapCursor::at(uint64_t lbn) {
+    const Geometry& geo = volume_.geo;
+    const MapPath path = TRY(path_to(geo, lbn));
+    if (path.levels == 0) {
+        const uint64_t address = inode_.pointer(path.index[0]);
+        if (address == 0 || no_copy(address)) return Answer{};
+        const uint32_t bytes = geo.block_size(inode_.state.size, lbn);
+        if (bytes != 0 && !geo.is_data(address, bytes >> geo.fshift))
+            return volume_.mount.corrupt(
+                fmt::format("{}: address {} is out of range", Volume::place(inode_, lbn), address));
+        return Answer{address, 1};
+    }
+    uint64_t address = inode_.pointer(disk::direct_count - 1 + path.levels);
+    for (unsigned level = 0;; ++level) {
+        if (address == 0) {
+            // The hole goes to the end of what this pointer reaches.
+            uint64_t reach = 1, within = 0;
+            for (unsigned i = level; i < path.levels; ++i) {
+                reach *= geo.nindir;
+                within = within * geo.nindir + path.index[i];
+            }
+            return Answer{0, reach - within};
+        }
+        if (level == path.levels) break;
+        const Buf buf = TRY(indirect(level, address, lbn));
+        address = get_address(geo, buf.bytes(), path.index[level]);
+    }
+    if (no_copy(address)) return Answer{};
+    if (!geo.is_data(address, geo.frag))
+        return volume_.mount.corrupt(
+            fmt::format("{}: address {} is out of range", Volume::place(inode_, lbn), address));
+    return Answer{address, 1};
+}
+
+namespace {
+
+/// A snapshot shows the file system itself where nothing was copied for it.
+std::optional<uint64_t> snapshot_offset(const Geometry& geo, uint64_t lbn) {
+    const uint64_t f = lbn << geo.fragshift;
+    if (f >= geo.size) return std::nullopt;
+    return f << geo.fshift;
+}
+
+} // namespace
+
+Result<void> map_file(const Inode& inode, uint64_t offset, uint64_t length, PieceSink sink) {
+    const Geometry& geo = inode.volume().geo;
+    const uint64_t size = inode.state.size;
+    if (offset >= size) return {};
+    const uint64_t end = length < size - offset ? offset + length : size;
+    const bool snapshot = (inode.state.flags & disk::sf_snapshot) != 0;
+    MapCursor cursor(inode);
+    Piece piece;
+    while (offset < end) {
+        const uint64_t lbn = geo.block_of(offset);
+        const auto answer = TRY(cursor.at(lbn));
+        std::optional<uint64_t> at;
+        if (answer.address != 0) at = geo.bytes(FragNumber(answer.address));
+        uint64_t span = answer.span;
+        if (snapshot && answer.address == 0) {
+            at = snapshot_offset(geo, lbn);
+            span = 1;
+        }
+        if (at) *at += geo.in_block(offset);
+        const uint64_t limit = span > (end >> geo.bshift) ? end : (lbn + span) << geo.bshift;
+        const uint64_t n = std::min(end, limit) - offset;
+        const bool joins = piece.length != 0 && at.has_value() == piece.device_offset.has_value() &&
+                           (!at || *at == *piece.device_offset + piece.length);
+        if (joins) {
+            piece.length += n;
+        } else {
+            if (piece.length != 0) sink(piece);
+            piece = {offset, n, at};
+        }
+        offset += n;
+    }
+    if (piece.length != 0) sink(piece);
+    return {};
+}
+
+Result<Buf> read_block(const Inode& inode, MapCursor& cursor, uint64_t lbn) {
+    Volume& volume = inode.volume();
+    const auto answer = TRY(cursor.at(lbn));
+    const uint32_t bytes = volume.geo.block_size(inode.state.size, lbn);
+    if (answer.address == 0 || bytes == 0)
+        return volume.mount.corrupt(Volume::place(inode, lbn) + ": missing");
+    return volume.read(FragNumber(answer.address), bytes);
+}
+
+} // namespace rump::ffs

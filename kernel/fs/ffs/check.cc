@@ -1,0 +1,151 @@
+// The run of a check: superblock, log, five phases, superblock.
+#include "kernel/fs/ffs/check.h"
+
+#include "kernel/fs/ffs/wapbl.h"
+
+#include "hostshim/overlay_device.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace rump::ffs {
+
+Checker::Checker(host::BlockDevice& device, const Geometry& geo, const disk::Superblock& sb,
+                 const CheckOptions& options, CheckReport& report)
+    : device_(device), geo_(geo), sb_(sb), options_(options), report_(report),
+      used_((geo.size + 7) / 8), inodes_(geo.inode_count()) {}
+
+bool Checker::found(std::string code, std::string place, std::string message, bool fixable,
+                    Severity severity) {
+    const bool fix = fixable && options_.repair;
+    if (!fix && severity != Severity::note) unrepaired_ = true;
+    if (fix) changed_ = true;
+    // A ruined image must not fill the memory with findings.
+    constexpr size_t most = 10000;
+    if (report_.findings.size() < most)
+        report_.findings.push_back(
+            {severity, std::move(code), std::move(place), std::move(message), fix});
+    return fix;
+}
+
+Result<void> Checker::read(uint64_t fragment, std::span<std::byte> out) {
+    return device_.read(fragment << geo_.fshift, out);
+}
+
+Result<void> Checker::write(uint64_t fragment, std::span<const std::byte> bytes) {
+    return device_.write(fragment << geo_.fshift, bytes);
+}
+
+Result<void> Checker::finish() {
+    const ByteOrder o = geo_.order;
+    const auto compare = [&](auto& field, uint64_t value, std::string_view name) {
+        if (o.get(field) == static_cast<std::remove_cvref_t<decltype(o.get(field))>>(value)) return;
+        if (found("superblock-totals", "superblock",
+                  fmt::format("{} is {}, should be {}", name, o.get(field), value), true))
+            o.set(field, static_cast<std::remove_cvref_t<decltype(o.get(field))>>(value));
+    };
+    if (geo_.updated) {
+        compare(sb_.cstotal.ndir, totals_[0], "cs_ndir");
+        compare(sb_.cstotal.nbfree, totals_[1], "cs_nbfree");
+        compare(sb_.cstotal.nifree, totals_[2], "cs_nifree");
+        compare(sb_.cstotal.nffree, totals_[3], "cs_nffree");
+    } else {
+        compare(sb_.old_cstotal.ndir, totals_[0], "cs_ndir");
+        compare(sb_.old_cstotal.nbfree, totals_[1], "cs_nbfree");
+        compare(sb_.old_cstotal.nifree, totals_[2], "cs_nifree");
+        compare(sb_.old_cstotal.nffree, totals_[3], "cs_nffree");
+    }
+    if (!geo_.ufs2 && geo_.updated && options_.repair) {
+        o.set(sb_.old_cstotal.ndir, static_cast<uint32_t>(totals_[0]));
+        o.set(sb_.old_cstotal.nbfree, static_cast<uint32_t>(totals_[1]));
+        o.set(sb_.old_cstotal.nifree, static_cast<uint32_t>(totals_[2]));
+        o.set(sb_.old_cstotal.nffree, static_cast<uint32_t>(totals_[3]));
+    }
+    const bool clean = sb_.clean == disk::is_clean;
+    if (!clean && options_.repair && !unrepaired_) {
+        sb_.clean = disk::is_clean;
+        if (geo_.log) o.set(sb_.flags, o.get(sb_.flags) & ~disk::flag_netbsd_wapbl);
+        changed_ = true;
+    }
+    if (!changed_) return {};
+    std::vector<std::byte> bytes(geo_.superblock_bytes);
+    TRY(device_.read(geo_.superblock_offset, bytes));
+    std::memcpy(bytes.data(), &sb_, sizeof sb_);
+    auto& out = *reinterpret_cast<disk::Superblock*>(bytes.data());
+    if ((geo_.metackhash & disk::ck_superblock) != 0) o.set(out.ckhash, superblock_hash(bytes));
+    TRY(device_.flush()); // everything before the flag that vouches for it
+    TRY(device_.write(geo_.superblock_offset, bytes));
+    return device_.flush();
+}
+
+namespace {
+
+/// The device with the log's blocks in place: for good when repairing, else for this run only.
+FailureOr<std::unique_ptr<host::BlockDevice>>
+replayed(host::BlockDevice& device, const Geometry& geo, bool repair, CheckReport& report) {
+    const LogContents contents = TRY(read_log(device, geo));
+    std::unique_ptr<host::BlockDevice> overlay;
+    if (!repair) overlay = host::make_memory_overlay(device);
+    host::BlockDevice& to = repair ? device : *overlay;
+    std::vector<std::byte> block(contents.block_size);
+    for (const auto& [home, from] : contents.blocks) {
+        if (auto moved = device.read(from, block); !moved) return Failure(moved.error());
+        if (auto moved = to.write(home, block); !moved) return Failure(moved.error());
+    }
+    if (auto flushed = to.flush(); !flushed) return Failure(flushed.error());
+    report.findings.push_back({Finding::Severity::note, "log-replayed", "log",
+                               fmt::format("{} blocks of the log were replayed{}",
+                                           contents.blocks.size(), repair ? "" : " in memory"),
+                               repair});
+    return overlay;
+}
+
+FailureOr<Geometry> open_geometry(host::BlockDevice& device, FoundSuperblock& sb) {
+    auto found = find_superblock(device);
+    if (!found) return Failure(found.error(), "the superblock cannot be read");
+    if (!*found) return Failure(Errno::inval, "no FFS superblock at 0, 8, 64 or 256 KiB");
+    sb = std::move(**found);
+    return Geometry::validate(sb.raw, sb.order, sb.offset, device.size());
+}
+
+} // namespace
+
+FailureOr<CheckReport> check_volume(host::BlockDevice& device, const CheckOptions& options,
+                                    host::Log& log) {
+    (void)log;
+    CheckReport report;
+    FoundSuperblock sb;
+    Geometry geo = TRY(open_geometry(device, sb));
+    if (sb.raw.clean == disk::is_clean && !options.force) {
+        report.skipped_clean = true;
+        return report;
+    }
+    if (geo.old_groups)
+        return Failure(Errno::opnotsupp, "cylinder groups in the format of 4.2BSD are not checked");
+    if ((geo.flags & disk::flag_suj) != 0 && !geo.netbsd && sb.raw.clean == 0 && options.repair)
+        return Failure(Errno::opnotsupp,
+                       "has a soft updates journal; run FreeBSD's fsck_ffs, which knows it");
+    std::unique_ptr<host::BlockDevice> overlay;
+    host::BlockDevice* use = &device;
+    if (geo.log_flag) {
+        overlay = TRY(replayed(device, geo, options.repair, report));
+        if (overlay) use = overlay.get();
+        geo = TRY(open_geometry(*use, sb));
+    }
+    Checker checker(*use, geo, sb.raw, options, report);
+    const auto run = [&]() -> Result<void> {
+        TRY(checker.blocks_and_sizes());
+        TRY(checker.pathnames());
+        checker.connectivity();
+        TRY(checker.reference_counts());
+        TRY(checker.cylinder_groups());
+        return checker.finish();
+    };
+    if (auto done = run(); !done) return Failure(done.error(), "the image cannot be read");
+    report.blocks_total = geo.dsize;
+    return report;
+}
+
+} // namespace rump::ffs

@@ -1,0 +1,256 @@
+// Volume: inodes in and out of buffers, and the life of what was freed. See volume.h for the
+// picture.
+#include "kernel/fs/ffs/volume.h"
+
+#include "kernel/fs/ffs/bmap.h"
+
+#include "kernel/kern/kernel.h"
+#include "kernel/vfs/epoch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace rump::ffs {
+
+using host::MutexGuard;
+
+Volume::Volume(Mount& mount, const Geometry& geo) : mount(mount), geo(geo), alloc(*this) {}
+
+Volume::~Volume() = default;
+
+Timespec Volume::now() const { return mount.kernel().now(); }
+
+Result<void> Volume::write_early(FragNumber f, std::span<const std::byte> bytes) {
+    if (auto written = mount.device().write(geo.bytes(f), bytes); !written)
+        return mount.io_error(fmt::format("writing fragment {}", f.value()), written.error());
+    mount.epoch().note_data_written();
+    return {};
+}
+
+Result<void> Volume::zero_early(FragNumber f, uint32_t bytes) {
+    const std::vector<std::byte> zeros(bytes);
+    return write_early(f, zeros);
+}
+
+std::string Volume::place(const Inode& inode, uint64_t lbn) {
+    return fmt::format("inode {}, block {}", inode.number(), lbn);
+}
+
+Result<void> Volume::load(Inode& inode) {
+    const uint64_t number = inode.number();
+    if (!geo.is_inode(number) || is_doomed(number)) return Errno::stale;
+    Buf buf = TRY(read(geo.inode_block(number), geo.bsize));
+    const auto raw = buf.bytes().subspan(geo.inode_offset(number), geo.inode_size);
+    InodeState s = decode_inode(geo, raw);
+    if (s.mode == 0) return Errno::stale;
+    const auto bad = [&](std::string_view what) {
+        return mount.corrupt(fmt::format("inode {}: {}", number, what));
+    };
+    if (!inode_hash_ok(geo, raw)) return bad("check hash");
+    if (mode_to_type(s.mode) == FileType::unknown || mode_to_type(s.mode) == FileType::wht)
+        return bad("mode");
+    if (s.nlink == 0) return Errno::stale;
+    if (s.size > geo.max_file_size) return bad("size");
+    if (s.extsize > disk::ext_count * geo.bsize) return bad("extsize");
+    if (s.is_dir() && (s.size == 0 || s.size % geo.dirblk != 0 || s.size > UINT32_MAX))
+        return bad("size of a directory");
+    if (s.is_symlink() && s.size > path_max) return bad("size of a symlink");
+    inode.state = s;
+    return {};
+}
+
+Result<void> Volume::load_unlinked(Inode& inode) {
+    Buf buf = TRY(read(geo.inode_block(inode.number()), geo.bsize));
+    const auto raw = buf.bytes().subspan(geo.inode_offset(inode.number()), geo.inode_size);
+    inode.state = decode_inode(geo, raw);
+    if (inode.state.nlink != 0) return Errno::stale;
+    return {};
+}
+
+// --- dirty inodes
+// -----------------------------------------------------------------------------------
+
+void Volume::mark_dirty(Inode& inode) {
+    if (inode.dirty_.load(std::memory_order_relaxed)) return;
+    MutexGuard guard(mutex_);
+    if (!inode.dirty_.exchange(true, std::memory_order_relaxed)) dirty_.push_back(&inode);
+}
+
+void Volume::forget_dirty(Inode& inode) {
+    if (!inode.dirty()) return;
+    MutexGuard guard(mutex_);
+    std::erase(dirty_, &inode);
+    std::erase(deferred_, &inode);
+}
+
+Result<void> Volume::write_inode(Transaction& tx, Inode& inode) {
+    const uint64_t number = inode.number();
+    Buf buf = TRY(read(geo.inode_block(number), geo.bsize));
+    auto raw = tx.modify(buf, geo.inode_offset(number), geo.inode_size, WritePhase::inode);
+    const uint16_t nlink = static_cast<uint16_t>(
+        inode.state.nlink + inode.deferred_open_.load(std::memory_order_relaxed) +
+        inode.deferred_sealed_.load(std::memory_order_relaxed));
+    encode_inode(geo, inode.state, nlink, raw);
+    return {};
+}
+
+Result<void> Volume::collect(Transaction& tx) {
+    std::vector<Inode*> dirty;
+    std::vector<Freed> freed;
+    {
+        MutexGuard guard(mutex_);
+        dirty.swap(dirty_);
+        ASSERT(sealed_.empty() && doomed_sealed_.empty());
+        if (logged_) freed = open_;
+        sealed_.swap(open_);
+        doomed_sealed_.swap(doomed_open_);
+    }
+    for (Inode* inode : dirty) {
+        TRY(write_inode(tx, *inode));
+        inode->dirty_.store(false, std::memory_order_relaxed);
+        inode->fresh = false;
+        const uint16_t open = inode->deferred_open_.exchange(0, std::memory_order_relaxed);
+        if (open == 0) continue;
+        inode->deferred_sealed_.store(open, std::memory_order_relaxed);
+        MutexGuard guard(mutex_);
+        deferred_.push_back(inode);
+    }
+    for (const Freed& f : freed) TRY(apply(tx, f, true));
+    return alloc.collect(tx);
+}
+
+void Volume::committed(Transaction& tx) {
+    std::vector<Freed> freed;
+    std::vector<Inode*> deferred;
+    std::vector<Doomed> doomed;
+    {
+        MutexGuard guard(mutex_);
+        freed.swap(sealed_);
+        deferred.swap(deferred_);
+        doomed.swap(doomed_sealed_);
+        for (Inode* inode : deferred) {
+            inode->deferred_sealed_.store(0, std::memory_order_relaxed);
+            if (!inode->dirty_.exchange(true, std::memory_order_relaxed)) dirty_.push_back(inode);
+        }
+    }
+    for (const Freed& f : freed) {
+        if (f.frags != 0) buffers().forget(geo.bytes(FragNumber(f.start)), f.frags << geo.fshift);
+        // An error has been reported and taints the mount; the space stays lost until check.
+        if (!logged_) (void)apply(tx, f, false);
+        pending_.fetch_sub(1, std::memory_order_relaxed);
+        (f.frags != 0 ? pending_frags_ : pending_inodes_)
+            .fetch_sub(f.frags != 0 ? f.frags : 1, std::memory_order_relaxed);
+    }
+    if (logged_) alloc.lift_embargo();
+    for (Doomed& d : doomed) {
+        Inode inode(*this, d.number);
+        inode.state = d.state;
+        (void)reap_now(tx, inode);
+        pending_.fetch_sub(1, std::memory_order_relaxed);
+        MutexGuard guard(mutex_);
+        doomed_.erase(d.number);
+    }
+}
+
+// --- frees
+// ------------------------------------------------------------------------------------------
+
+Result<void> Volume::apply(Transaction& tx, const Freed& f, bool embargo) {
+    if (f.frags != 0) return alloc.release_frags(tx, FragNumber(f.start), f.frags, embargo);
+    return alloc.release_inode(tx, f.start, f.was_dir);
+}
+
+void Volume::add_freed(Transaction& tx, const Freed& f) {
+    const auto count = [this](const Freed& freed, bool add) {
+        auto& sum = freed.frags != 0 ? pending_frags_ : pending_inodes_;
+        const uint64_t n = freed.frags != 0 ? freed.frags : 1;
+        if (add) {
+            pending_.fetch_add(1, std::memory_order_relaxed);
+            sum.fetch_add(n, std::memory_order_relaxed);
+        } else {
+            pending_.fetch_sub(1, std::memory_order_relaxed);
+            sum.fetch_sub(n, std::memory_order_relaxed);
+        }
+    };
+    {
+        MutexGuard guard(mutex_);
+        open_.push_back(f);
+    }
+    count(f, true);
+    tx.on_abort([this, f, count] {
+        MutexGuard guard(mutex_);
+        // The latest first: it is near the end.
+        const auto it = std::find(open_.rbegin(), open_.rend(), f);
+        ASSERT(it != open_.rend());
+        open_.erase(std::next(it).base());
+        count(f, false);
+    });
+}
+
+void Volume::free_frags(Transaction& tx, FragNumber f, uint32_t frags) {
+    add_freed(tx, {f.value(), frags, false});
+    if (auto* journal = mount.epoch().journal()) journal->revoke(geo.bytes(f), frags << geo.fshift);
+}
+
+void Volume::free_inode(Transaction& tx, uint64_t number, bool was_dir) {
+    add_freed(tx, {number, 0, was_dir});
+}
+
+bool Volume::is_doomed(uint64_t number) const {
+    MutexGuard guard(mutex_);
+    return doomed_.contains(number);
+}
+
+Result<void> Volume::reap_now(Transaction& tx, Inode& inode) {
+    const bool dir = inode.state.is_dir();
+    const uint64_t number = inode.number();
+    TRY(free_all(tx, inode));
+    Buf buf = TRY(read(geo.inode_block(number), geo.bsize));
+    auto raw = tx.modify(buf, geo.inode_offset(number), geo.inode_size, WritePhase::inode);
+    InodeState cleared;
+    cleared.gen = inode.state.gen;
+    encode_inode(geo, cleared, 0, raw);
+    free_inode(tx, number, dir);
+    return {};
+}
+
+Result<void> Volume::reap(Inode& inode) {
+    Transaction tx = TRY(mount.begin());
+    forget_unlinked(inode.number());
+    // No commit may write it again: from here on the buffer, or what is on disk, is the truth.
+    const bool waits = !inode.fresh && inode.deferred();
+    forget_dirty(inode);
+    inode.dirty_.store(false, std::memory_order_relaxed);
+    inode.deferred_open_.store(0, std::memory_order_relaxed);
+    inode.deferred_sealed_.store(0, std::memory_order_relaxed);
+    if (!waits) {
+        TRY(reap_now(tx, inode));
+        tx.done();
+        return {};
+    }
+    // Its last name may still be on the device: it goes after that.
+    MutexGuard guard(mutex_);
+    doomed_open_.push_back({inode.number(), inode.state});
+    doomed_.insert(inode.number());
+    pending_.fetch_add(1, std::memory_order_relaxed);
+    tx.done();
+    return {};
+}
+
+void Volume::note_unlinked(uint64_t number, uint16_t mode) {
+    MutexGuard guard(mutex_);
+    unlinked_.emplace_back(number, mode);
+}
+
+void Volume::forget_unlinked(uint64_t number) {
+    MutexGuard guard(mutex_);
+    std::erase_if(unlinked_, [&](const auto& e) { return e.first == number; });
+}
+
+std::vector<std::pair<uint64_t, uint16_t>> Volume::unlinked() const {
+    MutexGuard guard(mutex_);
+    return unlinked_;
+}
+
+} // namespace rump::ffs
