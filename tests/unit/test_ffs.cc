@@ -338,15 +338,19 @@ private:
         std::string data(a.size, '\0');
         REQUIRE(*vfs::read(file, 0, std::as_writable_bytes(std::span(data))) == data.size());
         REQUIRE(std::equal(data.begin(), data.end(), node.data.begin()));
-        std::map<std::string, std::string> xattrs;
         if (!xattrs_) return;
+        std::vector<std::string> names;
         REQUIRE(vfs::listxattr(file, root, [&](std::string_view name) {
-                    std::string value(*vfs::getxattr(file, name, {}, root), '\0');
-                    if (!value.empty())
-                        (void)vfs::getxattr(file, name, std::as_writable_bytes(std::span(value)),
-                                            root);
-                    xattrs[std::string(name)] = value;
+                    names.emplace_back(name);
                 }).ok());
+        std::map<std::string, std::string> xattrs;
+        for (const auto& name : names) {
+            std::string value(*vfs::getxattr(file, name, {}, root), '\0');
+            if (!value.empty())
+                REQUIRE(
+                    vfs::getxattr(file, name, std::as_writable_bytes(std::span(value)), root).ok());
+            xattrs[name] = value;
+        }
         CHECK(xattrs == node.xattrs);
     }
 

@@ -138,7 +138,7 @@ FailureOr<CheckReport> check_volume(host::BlockDevice& device, const CheckOption
     const auto run = [&]() -> Result<void> {
         TRY(checker.blocks_and_sizes());
         TRY(checker.pathnames());
-        checker.connectivity();
+        TRY(checker.connectivity());
         TRY(checker.reference_counts());
         TRY(checker.cylinder_groups());
         return checker.finish();

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "kernel/fs/ffs/geometry.h"
+#include "kernel/fs/ffs/inode.h"
 
 #include "kernel/sys/filesystem.h"
 
@@ -39,7 +40,7 @@ public:
 
     Result<void> blocks_and_sizes();
     Result<void> pathnames();
-    void connectivity();
+    Result<void> connectivity();
     Result<void> reference_counts();
     Result<void> cylinder_groups();
     /// The superblock's totals and the clean flag.
@@ -61,6 +62,7 @@ private:
                                 uint64_t& sectors);
     bool claim(uint64_t number, uint64_t address, uint32_t frags);
     bool used(uint64_t fragment) const { return (used_[fragment / 8] >> fragment % 8 & 1) != 0; }
+    Result<void> nameless(uint64_t number);
     Result<void> clear_inode(uint64_t number);
     Result<void> set_links(uint64_t number, uint16_t nlink);
 
@@ -69,6 +71,16 @@ private:
     void entry(uint64_t dir, uint64_t offset, uint64_t ino, uint8_t type, std::string_view name,
                uint32_t ordinal);
     Result<std::vector<std::byte>> read_directory(uint64_t number);
+    bool reaches_root(uint64_t number);
+
+    // mending (check_reconnect.cc)
+    Result<InodeState> load(uint64_t number);
+    Result<void> store(uint64_t number, const InodeState& state);
+    Result<bool> add_entry(uint64_t dir, std::string_view name, uint64_t ino);
+    Result<uint64_t> find_name(uint64_t dir, std::string_view name);
+    Result<uint64_t> make_lost_found();
+    /// Gives an inode a name in /lost+found; false when that cannot be.
+    Result<bool> reconnect(uint64_t number);
 
     // phase 5 (check_groups.cc)
     Result<void> group(uint32_t cg);
@@ -83,6 +95,7 @@ private:
     std::vector<CheckedInode> inodes_;
     uint64_t claimed_ = 0;
     uint64_t totals_[4] = {}; // ndir, nbfree, nifree, nffree
+    uint64_t lost_found_ = 0;
     bool unrepaired_ = false;
     bool changed_ = false;
 };

@@ -251,20 +251,29 @@ Result<void> Checker::set_links(uint64_t number, uint16_t nlink) {
     return write(geo_.inode_block(number).value(), block);
 }
 
+/// What has no name: it goes when it was removed or never written to, else it gets a name.
+Result<void> Checker::nameless(uint64_t number) {
+    CheckedInode& i = inodes_[number];
+    if (!found("unreferenced", inode_place(number), "has no name", true)) return {};
+    if (i.nlink == 0 || TRY(load(number)).size == 0) return clear_inode(number);
+    if (!TRY(reconnect(number))) unrepaired_ = true;
+    return {};
+}
+
 Result<void> Checker::reference_counts() {
     const uint64_t log_inode = geo_.log ? geo_.log->inode : 0;
+    const auto counts = [&](uint64_t n) {
+        const auto state = inodes_[n].state;
+        return (state == CheckedInode::State::file || state == CheckedInode::State::dir) &&
+               n != log_inode; // which has a count and no name
+    };
+    // First all that gets a name: that changes counts of directories.
+    for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n)
+        if (counts(n) && inodes_[n].refs == 0) TRY(nameless(n));
     for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n) {
-        CheckedInode& i = inodes_[n];
-        if (i.state != CheckedInode::State::file && i.state != CheckedInode::State::dir) continue;
-        if (n == log_inode) continue; // has a count and no name
-        if (i.refs == 0) {
-            // A directory that lost its name may hold files: only an empty one can go.
-            const bool empty = i.state == CheckedInode::State::file || i.nlink == 0;
-            if (found("unreferenced", inode_place(n), "has no name", empty)) TRY(clear_inode(n));
-            continue;
-        }
-        if (i.refs != i.nlink &&
-            found("link-count", inode_place(n),
+        const CheckedInode& i = inodes_[n];
+        if (!counts(n) || i.refs == 0 || i.refs == i.nlink) continue;
+        if (found("link-count", inode_place(n),
                   fmt::format("link count is {}, should be {}", i.nlink, i.refs),
                   i.refs <= INT16_MAX))
             TRY(set_links(n, static_cast<uint16_t>(i.refs)));

@@ -114,35 +114,44 @@ Result<void> Checker::pathnames() {
     return {};
 }
 
-void Checker::connectivity() {
+/// From `number` up to something that is known to hang on the root; false when the way ends.
+bool Checker::reaches_root(uint64_t number) {
+    std::vector<uint64_t> way;
+    uint64_t at = number;
+    while (at != 0 && !inodes_[at].reached && way.size() <= inodes_.size()) {
+        inodes_[at].reached = true; // ends loops; taken back below
+        way.push_back(at);
+        at = inodes_[at].parent;
+    }
+    const bool known =
+        at != 0 && std::find(way.begin(), way.end(), at) == way.end() && inodes_[at].reached;
+    if (!known)
+        for (uint64_t w : way) inodes_[w].reached = false;
+    return known;
+}
+
+Result<void> Checker::connectivity() {
     inodes_[disk::root_inode].parent = disk::root_inode;
     inodes_[disk::root_inode].reached = true;
+    // The tops of what is loose first, so that what hangs on them comes along.
+    for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n) {
+        CheckedInode& dir = inodes_[n];
+        if (dir.state != CheckedInode::State::dir || dir.parent != 0) continue;
+        // A count of 0 says that it was removed: phase 4 clears it, if it holds nothing.
+        if (found("directory-unreferenced", dir_place(n, 0), "has no name", true) &&
+            !TRY(reconnect(n)))
+            unrepaired_ = true;
+    }
     for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n) {
         CheckedInode& dir = inodes_[n];
         if (dir.state != CheckedInode::State::dir) continue;
-        // Up to something that is known, then the whole way is.
-        std::vector<uint64_t> way;
-        uint64_t at = n;
-        while (at != 0 && !inodes_[at].reached && way.size() <= inodes_.size()) {
-            if (std::find(way.begin(), way.end(), at) != way.end()) break;
-            way.push_back(at);
-            at = inodes_[at].parent;
-        }
-        const bool reached = at != 0 && inodes_[at].reached;
-        if (reached)
-            for (uint64_t w : way) inodes_[w].reached = true;
-        // "." of a directory that has no name does not count as one.
-        if (!reached && dir.parent == 0 && dir.refs > 0) {
-            --dir.refs;
-            if (geo_.is_inode(dir.dotdot) && inodes_[dir.dotdot].refs > 0)
-                --inodes_[dir.dotdot].refs;
-        } else if (!reached) {
+        if (!reaches_root(n) && (dir.parent != 0 || options_.repair))
             found("directory-loop", dir_place(n, 0), "is not reached from the root", false);
-        }
         if (dir.parent != 0 && dir.dotdot != dir.parent)
             found("dot-dot", dir_place(n, 0),
                   fmt::format("\"..\" is {}, the parent is {}", dir.dotdot, dir.parent), false);
     }
+    return {};
 }
 
 } // namespace rump::ffs

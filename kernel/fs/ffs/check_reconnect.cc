@@ -1,0 +1,151 @@
+// Phases 3 and 4, the mending part: what has no name gets one in /lost+found, which is made when it
+// is missing. The maps follow in phase 5.
+#include "kernel/fs/ffs/check.h"
+
+#include "kernel/fs/ffs/dir.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace rump::ffs {
+
+namespace {
+constexpr std::string_view lost_found = "lost+found";
+} // namespace
+
+Result<InodeState> Checker::load(uint64_t number) {
+    std::vector<std::byte> block(geo_.bsize);
+    TRY(read(geo_.inode_block(number).value(), block));
+    return decode_inode(geo_, std::span(block).subspan(geo_.inode_offset(number), geo_.inode_size));
+}
+
+Result<void> Checker::store(uint64_t number, const InodeState& state) {
+    std::vector<std::byte> block(geo_.bsize);
+    TRY(read(geo_.inode_block(number).value(), block));
+    encode_inode(geo_, state, state.nlink,
+                 std::span(block).subspan(geo_.inode_offset(number), geo_.inode_size));
+    return write(geo_.inode_block(number).value(), block);
+}
+
+/// Puts a name into the first gap of the direct blocks of a directory; false: there is none.
+Result<bool> Checker::add_entry(uint64_t dir, std::string_view name, uint64_t ino) {
+    const InodeState s = TRY(load(dir));
+    const uint32_t needed = disk::dirent_size(name.size());
+    const auto type = static_cast<FileType>(inodes_[ino].type);
+    std::vector<std::byte> block(geo_.bsize);
+    for (uint64_t at = 0; at < s.size; at += geo_.dirblk) {
+        const uint64_t lbn = geo_.block_of(at);
+        if (lbn >= disk::direct_count) return false;
+        const uint64_t f = get_address(geo_, s.area, static_cast<uint32_t>(lbn)) +
+                           (geo_.in_block(at) >> geo_.fshift);
+        auto bytes = std::span(block).first(std::max(geo_.fsize, geo_.dirblk));
+        TRY(read(f, bytes));
+        auto chunk = bytes.subspan(at & (geo_.fsize - 1), geo_.dirblk);
+        ChunkWalk walk(geo_, chunk);
+        DirRecord r;
+        for (;;) {
+            auto more = walk.next(r);
+            if (!more || !*more) break;
+            if (r.slack() < needed) continue;
+            const uint32_t kept = r.ino == 0 ? 0 : disk::dirent_size(r.name.size());
+            if (kept != 0) put_reclen(geo_, chunk, r.at, kept);
+            put_record(geo_, chunk, r.at + kept, r.reclen - kept, ino, type, name);
+            TRY(write(f, bytes));
+            return true;
+        }
+    }
+    return false;
+}
+
+Result<uint64_t> Checker::find_name(uint64_t dir, std::string_view name) {
+    const auto bytes = TRY(read_directory(dir));
+    for (uint64_t at = 0; at + geo_.dirblk <= bytes.size(); at += geo_.dirblk) {
+        ChunkWalk walk(geo_, std::span(bytes).subspan(at, geo_.dirblk));
+        DirRecord r;
+        for (;;) {
+            auto more = walk.next(r);
+            if (!more || !*more) break;
+            if (r.ino != 0 && r.name == name) return r.ino;
+        }
+    }
+    return uint64_t{0};
+}
+
+/// A new /lost+found of one block. 0: no inode, no block or no room in the root.
+Result<uint64_t> Checker::make_lost_found() {
+    uint64_t number = 0, address = 0;
+    // Among the inodes next to the root's, which every group has initialised.
+    for (uint64_t n = disk::root_inode + 1; n < std::min(geo_.inopb, geo_.ipg) && number == 0; ++n)
+        if (inodes_[n].state == CheckedInode::State::free) number = n;
+    for (uint64_t f = 0; f + geo_.frag <= geo_.size && address == 0; f += geo_.frag) {
+        bool free = geo_.is_data(f, geo_.frag);
+        for (uint64_t k = f; k < f + geo_.frag && free; ++k) free = !used(k);
+        if (free) address = f;
+    }
+    if (number == 0 || address == 0) return uint64_t{0};
+    std::vector<std::byte> block(geo_.bsize);
+    for (uint32_t at = 0; at < geo_.bsize; at += geo_.dirblk)
+        put_record(geo_, std::span(block).subspan(at, geo_.dirblk), 0, geo_.dirblk, 0,
+                   FileType::unknown, {});
+    put_dots(geo_, std::span(block).first(geo_.dirblk), number, disk::root_inode);
+    TRY(write(address, block));
+    InodeState s = TRY(load(disk::root_inode));
+    s.mode = 0040700;
+    s.nlink = 2;
+    s.size = geo_.bsize;
+    s.blocks = geo_.bsize / 512;
+    s.extsize = 0;
+    s.extb = {};
+    s.flags = 0;
+    s.gen += 1;
+    s.area = {};
+    put_address(geo_, s.area, 0, address);
+    TRY(store(number, s));
+    CheckedInode& info = inodes_[number];
+    info = {};
+    info.state = CheckedInode::State::dir;
+    info.type = static_cast<uint8_t>(FileType::dir);
+    info.nlink = 2;
+    info.refs = 2; // its name and its "."
+    info.parent = info.dotdot = disk::root_inode;
+    info.reached = true;
+    if (!TRY(add_entry(disk::root_inode, lost_found, number))) {
+        TRY(store(number, {}));
+        info = {};
+        return uint64_t{0};
+    }
+    for (uint64_t f = address; f < address + geo_.frag; ++f)
+        used_[f / 8] |= static_cast<uint8_t>(1u << f % 8);
+    ++inodes_[disk::root_inode].refs;
+    changed_ = true;
+    return number;
+}
+
+Result<bool> Checker::reconnect(uint64_t number) {
+    if (inodes_[disk::root_inode].state != CheckedInode::State::dir) return false;
+    if (lost_found_ == 0) lost_found_ = TRY(find_name(disk::root_inode, lost_found));
+    if (lost_found_ == 0) lost_found_ = TRY(make_lost_found());
+    if (lost_found_ == 0 || !geo_.is_inode(lost_found_) ||
+        inodes_[lost_found_].state != CheckedInode::State::dir || lost_found_ == number)
+        return false;
+    if (!TRY(add_entry(lost_found_, fmt::format("#{:09}", number), number))) return false;
+    CheckedInode& info = inodes_[number];
+    ++info.refs;
+    changed_ = true;
+    if (info.state != CheckedInode::State::dir) return true;
+    // "..": the second record of its first chunk.
+    const InodeState s = TRY(load(number));
+    std::vector<std::byte> bytes(std::max(geo_.fsize, geo_.dirblk));
+    const uint64_t f = get_address(geo_, s.area, 0);
+    TRY(read(f, bytes));
+    auto& dotdot = *reinterpret_cast<disk::Dirent*>(bytes.data() + disk::dirent_size(1));
+    geo_.order.set(dotdot.ino, static_cast<uint32_t>(lost_found_));
+    TRY(write(f, bytes));
+    if (geo_.is_inode(info.dotdot) && inodes_[info.dotdot].refs > 0) --inodes_[info.dotdot].refs;
+    ++inodes_[lost_found_].refs;
+    info.parent = info.dotdot = static_cast<uint32_t>(lost_found_);
+    return true;
+}
+
+} // namespace rump::ffs
