@@ -1,5 +1,5 @@
-// The allocator. Policy: McKusick et al., section 3.3 and fs(5); the counts that it keeps are those
-// that fsck_ffs(8) recomputes.
+// The allocator. Policy: McKusick et al., section 3.3 and fs(5); the counts
+// that it keeps are those that fsck_ffs(8) recomputes.
 #include "kernel/fs/ffs/alloc.h"
 
 #include "kernel/fs/ffs/volume.h"
@@ -88,8 +88,9 @@ Result<Buf> Allocator::read_group(uint32_t cg, GroupMaps& maps) {
     return buf;
 }
 
-/// Runs `change` on the locked group. Its block is marked changed without saving bytes:
-/// transactions share groups, so each change registers its own undo.
+/// Runs `change` on the locked group. Its block is marked changed without
+/// saving bytes: transactions share groups, so each change registers its own
+/// undo.
 Result<void> Allocator::with_group(Transaction& tx, uint32_t cg, Change change) {
     GroupMaps maps;
     MutexGuard guard(groups_[cg].mutex);
@@ -131,7 +132,8 @@ bool Allocator::usable(const Group& g, uint32_t cg, uint32_t b) const {
     return g.block_free(b) && !embargoed(cg, b << volume_.geo.fragshift, volume_.geo.frag);
 }
 
-/// The first run of `want` free blocks at or after `from`, around the end; else the longest.
+/// The first run of `want` free blocks at or after `from`, around the end; else
+/// the longest.
 std::optional<uint32_t> Allocator::find_run(const Group& g, uint32_t cg, uint32_t from,
                                             uint32_t want, uint32_t& got) const {
     const uint32_t count = g.blocks();
@@ -156,7 +158,8 @@ void Allocator::undo_take(Transaction& tx, uint32_t cg, Buf buf, const GroupMaps
                           uint32_t frags) {
     tx.on_abort([this, cg, buf = std::move(buf), maps, f, frags]() mutable {
         const Geometry& geo = volume_.geo;
-        // What was put into buffers of these blocks must never reach their next owner.
+        // What was put into buffers of these blocks must never reach their next
+        // owner.
         volume_.buffers().forget(geo.bytes(FragNumber(geo.cg_base(cg) + f)),
                                  uint64_t{frags} << geo.fshift);
         MutexGuard guard(groups_[cg].mutex);

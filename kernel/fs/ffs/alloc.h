@@ -1,6 +1,7 @@
-// The allocator: which cylinder group, which blocks, fragments and inodes (McKusick et al., section
-// 3.3; directory placement after Orlov). All changes go to the groups' blocks at once and are taken
-// back one by one when the transaction is undone: groups are shared by transactions.
+// The allocator: which cylinder group, which blocks, fragments and inodes
+// (McKusick et al., section 3.3; directory placement after Orlov). All changes
+// go to the groups' blocks at once and are taken back one by one when the
+// transaction is undone: groups are shared by transactions.
 #pragma once
 
 #include "kernel/fs/ffs/group.h"
@@ -39,32 +40,36 @@ public:
     /// Reads the summary area. Before anything else; EIO, EUCLEAN.
     Result<void> load_summary();
     Totals totals() const;
-    /// Unclean file systems: counts come from the groups themselves. EIO, EUCLEAN.
+    /// Unclean file systems: counts come from the groups themselves. EIO,
+    /// EUCLEAN.
     Result<void> recount();
 
-    /// 1 to `want` whole blocks in one run, at `pref` (an address; 0: none) if that is free, else
-    /// in group `cg` or, when that is full, in others. ENOSPC.
+    /// 1 to `want` whole blocks in one run, at `pref` (an address; 0: none) if
+    /// that is free, else in group `cg` or, when that is full, in others. ENOSPC.
     Result<FragRun> alloc_blocks(Transaction& tx, uint64_t pref, uint32_t cg, uint32_t want,
                                  bool privileged);
-    /// `frags` < frag consecutive fragments of one block; `roomy`: at the start of a free block if
-    /// there is one, so that they can grow. ENOSPC.
+    /// `frags` < frag consecutive fragments of one block; `roomy`: at the start
+    /// of a free block if there is one, so that they can grow. ENOSPC.
     Result<FragNumber> alloc_frags(Transaction& tx, uint64_t pref, uint32_t cg, uint32_t frags,
                                    bool roomy, bool privileged);
-    /// Grows [f, f + old_frags) to new_frags in place; false when the neighbours are taken.
+    /// Grows [f, f + old_frags) to new_frags in place; false when the neighbours
+    /// are taken.
     Result<bool> extend(Transaction& tx, FragNumber f, uint32_t old_frags, uint32_t new_frags,
                         bool privileged);
-    /// Whether fragments that outgrow their place should get room to grow further (while time
-    /// counts) or fill gaps (while space does); switches between the two as fs(5) has it.
+    /// Whether fragments that outgrow their place should get room to grow further
+    /// (while time counts) or fill gaps (while space does); switches between the
+    /// two as fs(5) has it.
     bool growth_is_roomy();
-    /// A free inode near `parent` (a new directory: by placement). Its disk inode is initialised.
-    /// ENOSPC.
+    /// A free inode near `parent` (a new directory: by placement). Its disk inode
+    /// is initialised. ENOSPC.
     Result<uint64_t> alloc_inode(Transaction& tx, uint64_t parent, bool dir);
-    /// Contiguous with what `inode_number` has, or where its next blocks should go: {pref, group}.
+    /// Contiguous with what `inode_number` has, or where its next blocks should
+    /// go: {pref, group}.
     std::pair<uint64_t, uint32_t> preference(uint64_t inode_number, uint64_t lbn,
                                              uint64_t previous);
 
-    /// Into the maps, now; a run within one group. `embargo`: not to be used again before
-    /// lift_embargo().
+    /// Into the maps, now; a run within one group. `embargo`: not to be used
+    /// again before lift_embargo().
     Result<void> release_frags(Transaction& tx, FragNumber f, uint32_t frags, bool embargo);
     Result<void> release_inode(Transaction& tx, uint64_t number, bool was_dir);
     void lift_embargo();
@@ -72,7 +77,8 @@ public:
     /// Space for `frags` more fragments above the reserve.
     bool may_use(uint32_t frags, bool privileged) const;
     uint32_t optimisation() const { return optim_.load(std::memory_order_relaxed); }
-    /// Time stamps, hashes and the summary area of what changed. At the end of an epoch.
+    /// Time stamps, hashes and the summary area of what changed. At the end of an
+    /// epoch.
     Result<void> collect(Transaction& tx);
     /// True when counts have changed since the last call.
     bool take_counts_changed() { return counts_changed_.exchange(false); }
@@ -104,7 +110,8 @@ private:
     std::optional<uint32_t> find_frags(const Group& g, uint32_t cg, uint32_t frags) const;
     Result<uint64_t> inode_in(Transaction& tx, uint32_t cg, uint32_t wanted, bool dir);
     Result<void> init_inodes(const Group& group, uint32_t cg, uint32_t index);
-    /// `first`, then near ones by doubling steps, then all, until one does not answer ENOSPC.
+    /// `first`, then near ones by doubling steps, then all, until one does not
+    /// answer ENOSPC.
     template<class T, class F>
     Result<T> try_groups(uint32_t first, F attempt) {
         const uint32_t ncg = group_count_;

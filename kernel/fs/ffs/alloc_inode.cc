@@ -1,5 +1,5 @@
-// Allocation of inodes: which group a new directory or file goes to, and UFS2's inodes that are not
-// written before they are needed.
+// Allocation of inodes: which group a new directory or file goes to, and UFS2's
+// inodes that are not written before they are needed.
 #include "kernel/fs/ffs/alloc.h"
 #include "kernel/fs/ffs/volume.h"
 
@@ -18,8 +18,9 @@ namespace {
 constexpr uint32_t blocks_per_init = 8;
 } // namespace
 
-/// Directories are spread over the groups, but those below one directory stay together as long as
-/// there is room for their files (Orlov's placement; fs(5), avgfilesize and avgfpdir).
+/// Directories are spread over the groups, but those below one directory stay
+/// together as long as there is room for their files (Orlov's placement; fs(5),
+/// avgfilesize and avgfpdir).
 uint32_t Allocator::directory_group(uint64_t parent) {
     const Geometry& geo = volume_.geo;
     const Totals t = totals();
@@ -63,8 +64,9 @@ uint32_t Allocator::directory_group(uint64_t parent) {
     return home;
 }
 
-/// Writes the inode blocks up to the one of `index`, each inode zero but for its generation, and
-/// only then lets the group say so: what the group calls initialised must never be garbage.
+/// Writes the inode blocks up to the one of `index`, each inode zero but for
+/// its generation, and only then lets the group say so: what the group calls
+/// initialised must never be garbage.
 Result<void> Allocator::init_inodes(const Group& group, uint32_t cg, uint32_t index) {
     const Geometry& geo = volume_.geo;
     if (!geo.ufs2) return {};

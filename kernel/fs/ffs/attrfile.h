@@ -1,6 +1,8 @@
-// UFS1's extended attributes: a file for each attribute, /.attribute/user/NAME and
-// /.attribute/system/NAME, with a record for each inode (extattrctl(8)). They are read on read-only
-// mounts, where no lock is needed to look at other files; elsewhere EOPNOTSUPP.
+// UFS1's extended attributes: a file for each attribute, /.attribute/user/NAME
+// and
+// /.attribute/system/NAME, with a record for each inode (extattrctl(8)). They
+// are read on read-only mounts, where no lock is needed to look at other files;
+// elsewhere EOPNOTSUPP.
 #pragma once
 
 #include "kernel/fs/ffs/inode.h"

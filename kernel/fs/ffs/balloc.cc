@@ -1,9 +1,10 @@
-// Allocating blocks of files: direct ones that may end in fragments, indirect ones, and runs of
-// both for long requests.
+// Allocating blocks of files: direct ones that may end in fragments, indirect
+// ones, and runs of both for long requests.
 //
-// Two rules of the format: only the last of the first twelve blocks may be less than a block, and
-// it has exactly the fragments that the size needs, so it is moved or grown before the file goes on
-// behind it. And what lies between the size and the end of the last fragment is zeros.
+// Two rules of the format: only the last of the first twelve blocks may be less
+// than a block, and it has exactly the fragments that the size needs, so it is
+// moved or grown before the file goes on behind it. And what lies between the
+// size and the end of the last fragment is zeros.
 #include "kernel/fs/ffs/bmap.h"
 
 #include "kernel/vfs/epoch.h"
@@ -69,7 +70,8 @@ Result<void> BlockAllocation::run() {
             step = n.error();
         }
         if (!step) {
-            // What there is space for is written; the rest is the caller's next, failing, request.
+            // What there is space for is written; the rest is the caller's next,
+            // failing, request.
             if (step.error() == Errno::nospc && !half_done_ && lbn > first) break;
             return step;
         }
@@ -79,7 +81,8 @@ Result<void> BlockAllocation::run() {
     return {};
 }
 
-/// A file that ends in fragments and goes on in a later block: they become a whole block.
+/// A file that ends in fragments and goes on in a later block: they become a
+/// whole block.
 Result<void> BlockAllocation::finish_last_fragment(uint64_t first) {
     const uint64_t last = geo_.block_of(size());
     if (size() == 0 || last >= first || last >= disk::direct_count) return {};
@@ -119,7 +122,8 @@ Result<void> BlockAllocation::direct(uint64_t lbn) {
             ++want;
         const FragRun got = TRY(
             volume_.alloc.alloc_blocks(tx_, pref, cg, static_cast<uint32_t>(want), privileged_));
-        // The others are found allocated when their turn comes; give them their size.
+        // The others are found allocated when their turn comes; give them their
+        // size.
         for (uint32_t i = 0; i < got.frags >> geo_.fragshift; ++i) {
             inode_.set_pointer(index + i, got.start.value() + uint64_t{i} * geo_.frag);
             const uint64_t start = (lbn + i) << geo_.bshift;
@@ -158,8 +162,11 @@ Result<FragNumber> BlockAllocation::resize_fragments(uint64_t lbn, uint32_t old_
                                                 volume_.alloc.growth_is_roomy(), privileged_));
         std::vector<std::byte> bytes(old_bytes);
         if (inode_.state.is_dir()) {
-            const Buf buf = TRY(volume_.read(old, static_cast<uint32_t>(old_bytes)));
-            std::copy_n(buf.bytes().begin(), old_bytes, bytes.begin());
+            for (uint64_t at = 0; at < old_bytes; at += geo_.dir_unit()) {
+                const Buf buf = TRY(volume_.read(old + (at >> geo_.fshift), geo_.dir_unit()));
+                std::copy(buf.bytes().begin(), buf.bytes().end(),
+                          bytes.begin() + static_cast<ptrdiff_t>(at));
+            }
         } else if (auto read = volume_.mount.device().read(geo_.bytes(old), bytes); !read) {
             return volume_.mount.io_error(Volume::place(inode_, lbn), read.error());
         }
@@ -173,7 +180,8 @@ Result<FragNumber> BlockAllocation::resize_fragments(uint64_t lbn, uint32_t old_
     return now;
 }
 
-/// Zeroes what the request does not write of [start, start + length), which is new at `device`.
+/// Zeroes what the request does not write of [start, start + length), which is
+/// new at `device`.
 Result<void> BlockAllocation::zero_uncovered(uint64_t device, uint64_t start, uint64_t length) {
     const uint64_t finish = start + length;
     const auto zero = [&](uint64_t from, uint64_t to) -> Result<void> {
@@ -211,7 +219,8 @@ Result<Buf> BlockAllocation::new_indirect(uint64_t lbn, uint64_t& address) {
     return buf;
 }
 
-/// Up to `count` new blocks from `lbn` on, whose addresses go to `holder` from `index` on.
+/// Up to `count` new blocks from `lbn` on, whose addresses go to `holder` from
+/// `index` on.
 Result<uint64_t> BlockAllocation::add_run(uint64_t lbn, uint64_t count, Buf* holder,
                                           uint32_t index) {
     const auto [pref, cg] = volume_.alloc.preference(inode_.number(), lbn, TRY(previous(lbn)));

@@ -143,13 +143,15 @@ Result<void> map_file(const Inode& inode, uint64_t offset, uint64_t length, Piec
     return {};
 }
 
-Result<Buf> read_block(const Inode& inode, MapCursor& cursor, uint64_t lbn) {
+Result<Buf> read_dir_unit(const Inode& inode, MapCursor& cursor, uint64_t offset) {
     Volume& volume = inode.volume();
+    const Geometry& geo = volume.geo;
+    const uint64_t lbn = geo.block_of(offset);
     const auto answer = TRY(cursor.at(lbn));
-    const uint32_t bytes = volume.geo.block_size(inode.state.size, lbn);
-    if (answer.address == 0 || bytes == 0)
+    const uint32_t within = geo.in_block(offset) & ~(geo.dir_unit() - 1);
+    if (answer.address == 0 || within + geo.dir_unit() > geo.block_size(inode.state.size, lbn))
         return volume.mount.corrupt(Volume::place(inode, lbn) + ": missing");
-    return volume.read(FragNumber(answer.address), bytes);
+    return volume.read(FragNumber(answer.address + (within >> geo.fshift)), geo.dir_unit());
 }
 
 } // namespace rump::ffs

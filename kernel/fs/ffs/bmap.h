@@ -1,5 +1,5 @@
-// From a file's logical blocks to fragments: direct addresses, three levels of indirect blocks,
-// fragments at the end of small files, holes.
+// From a file's logical blocks to fragments: direct addresses, three levels of
+// indirect blocks, fragments at the end of small files, holes.
 #pragma once
 
 #include "kernel/fs/ffs/volume.h"
@@ -8,8 +8,8 @@
 
 namespace rump::ffs {
 
-/// Reads a file's map. Keeps the indirect blocks of the last answer, so that a pass over a file
-/// reads each once.
+/// Reads a file's map. Keeps the indirect blocks of the last answer, so that a
+/// pass over a file reads each once.
 class MapCursor {
 public:
     explicit MapCursor(const Inode& inode) : inode_(inode), volume_(inode.volume()) {}
@@ -32,8 +32,8 @@ private:
     std::array<uint64_t, disk::indirect_count> addresses_{};
 };
 
-/// Which way `lbn` goes: `levels` 0 is direct[index], else indirect pointer 11 + levels, and the
-/// index in each block from the topmost down.
+/// Which way `lbn` goes: `levels` 0 is direct[index], else indirect pointer 11
+/// + levels, and the index in each block from the topmost down.
 struct MapPath {
     unsigned levels = 0;
     std::array<uint32_t, disk::indirect_count> index{};
@@ -53,7 +53,8 @@ struct Piece {
 };
 using PieceSink = FunctionRef<void(const Piece&)>;
 
-/// Collects the pieces of an allocation and writes bytes through them, from the first one on.
+/// Collects the pieces of an allocation and writes bytes through them, from the
+/// first one on.
 class PieceWriter {
 public:
     void add(const Piece& piece) { pieces_.push_back(piece); }
@@ -64,19 +65,22 @@ private:
     std::vector<Piece> pieces_;
 };
 
-/// The pieces of [offset, offset + length), contiguous ones as one, up to the end of the file.
+/// The pieces of [offset, offset + length), contiguous ones as one, up to the
+/// end of the file.
 Result<void> map_file(const Inode& inode, uint64_t offset, uint64_t length, PieceSink sink);
 
-/// A directory's or symlink's block through the buffer cache: all bytes that it has. EUCLEAN for a
-/// hole.
-Result<Buf> read_block(const Inode& inode, MapCursor& cursor, uint64_t lbn);
+/// The unit of a directory that holds byte `offset` (Geometry::dir_unit).
+/// EUCLEAN for a hole.
+Result<Buf> read_dir_unit(const Inode& inode, MapCursor& cursor, uint64_t offset);
 
-/// Sees that [offset, offset + length) is allocated and hands out its pieces; what the range leaves
-/// uncovered in new blocks is zeroed. Shorter when space runs out, ENOSPC when that is at once.
+/// Sees that [offset, offset + length) is allocated and hands out its pieces;
+/// what the range leaves uncovered in new blocks is zeroed. Shorter when space
+/// runs out, ENOSPC when that is at once.
 Result<void> allocate_file(Transaction& tx, Inode& inode, uint64_t offset, uint64_t length,
                            bool privileged, PieceSink sink);
 
-/// Sets the size: frees what lies behind, or fills up the last fragment of a file that grows.
+/// Sets the size: frees what lies behind, or fills up the last fragment of a
+/// file that grows.
 Result<void> set_size(Transaction& tx, Inode& inode, uint64_t size, bool privileged);
 /// Frees the whole blocks within the range and zeroes the rest of it.
 Result<void> punch(Transaction& tx, Inode& inode, uint64_t offset, uint64_t length);

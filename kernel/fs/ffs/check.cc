@@ -82,7 +82,8 @@ Result<void> Checker::finish() {
 
 namespace {
 
-/// The device with the log's blocks in place: for good when repairing, else for this run only.
+/// The device with the log's blocks in place: for good when repairing, else for
+/// this run only.
 FailureOr<std::unique_ptr<host::BlockDevice>>
 replayed(host::BlockDevice& device, const Geometry& geo, bool repair, CheckReport& report) {
     const LogContents contents = TRY(read_log(device, geo));

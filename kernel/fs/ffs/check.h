@@ -1,9 +1,11 @@
-// Checking FFS in the five phases of fsck_ffs(8): blocks and sizes, pathnames, connectivity,
-// reference counts, cylinder groups. Independent of the code that writes: it reads the device
-// itself and builds its own picture of what is used.
+// Checking FFS in the five phases of fsck_ffs(8): blocks and sizes, pathnames,
+// connectivity, reference counts, cylinder groups. Independent of the code that
+// writes: it reads the device itself and builds its own picture of what is
+// used.
 //
-// Repairs (-y) what a crash leaves: maps and counts that are behind, link counts, inodes without a
-// name, the clean flag. What would lose somebody's data is reported and left.
+// Repairs (-y) what a crash leaves: maps and counts that are behind, link
+// counts, inodes without a name, the clean flag. What would lose somebody's
+// data is reported and left.
 #pragma once
 
 #include "kernel/fs/ffs/geometry.h"
@@ -48,7 +50,8 @@ public:
 
 private:
     using Severity = Finding::Severity;
-    /// Adds a finding; `fixable`: it will be repaired in this run. Returns whether to do so.
+    /// Adds a finding; `fixable`: it will be repaired in this run. Returns
+    /// whether to do so.
     bool found(std::string code, std::string place, std::string message, bool fixable,
                Severity severity = Severity::wrong);
     Result<void> read(uint64_t fragment, std::span<std::byte> out);

@@ -1,4 +1,5 @@
-// Phase 5, cylinder groups: maps and counts against what phase 1 and 4 found in use.
+// Phase 5, cylinder groups: maps and counts against what phase 1 and 4 found in
+// use.
 #include "kernel/fs/ffs/check.h"
 
 #include "kernel/fs/ffs/group.h"

@@ -1,5 +1,5 @@
-// Phase 1, blocks and sizes: every inode, every address, each fragment with one owner; and phase 4,
-// reference counts.
+// Phase 1, blocks and sizes: every inode, every address, each fragment with one
+// owner; and phase 4, reference counts.
 #include "kernel/fs/ffs/check.h"
 
 #include "kernel/fs/ffs/inode.h"
@@ -196,7 +196,8 @@ Result<void> Checker::blocks_and_sizes() {
             used_[f / 8] |= static_cast<uint8_t>(1u << f % 8);
     };
     for (uint32_t cg = 0; cg < geo_.ncg; ++cg) {
-        // In the first group everything before the data is taken, elsewhere from the superblock on.
+        // In the first group everything before the data is taken, elsewhere from
+        // the superblock on.
         const uint64_t from = cg == 0 ? 0 : geo_.cg_super(cg).value();
         take(from, geo_.cg_data(cg).value() - from);
     }
@@ -251,7 +252,8 @@ Result<void> Checker::set_links(uint64_t number, uint16_t nlink) {
     return write(geo_.inode_block(number).value(), block);
 }
 
-/// What has no name: it goes when it was removed or never written to, else it gets a name.
+/// What has no name: it goes when it was removed or never written to, else it
+/// gets a name.
 Result<void> Checker::nameless(uint64_t number) {
     CheckedInode& i = inodes_[number];
     if (!found("unreferenced", inode_place(number), "has no name", true)) return {};

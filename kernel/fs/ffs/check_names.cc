@@ -1,5 +1,5 @@
-// Phase 2, pathnames: every record of every directory; phase 3, connectivity: every directory hangs
-// on the root.
+// Phase 2, pathnames: every record of every directory; phase 3, connectivity:
+// every directory hangs on the root.
 #include "kernel/fs/ffs/check.h"
 
 #include "kernel/fs/ffs/dir.h"
@@ -114,7 +114,8 @@ Result<void> Checker::pathnames() {
     return {};
 }
 
-/// From `number` up to something that is known to hang on the root; false when the way ends.
+/// From `number` up to something that is known to hang on the root; false when
+/// the way ends.
 bool Checker::reaches_root(uint64_t number) {
     std::vector<uint64_t> way;
     uint64_t at = number;
@@ -137,7 +138,8 @@ Result<void> Checker::connectivity() {
     for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n) {
         CheckedInode& dir = inodes_[n];
         if (dir.state != CheckedInode::State::dir || dir.parent != 0) continue;
-        // A count of 0 says that it was removed: phase 4 clears it, if it holds nothing.
+        // A count of 0 says that it was removed: phase 4 clears it, if it holds
+        // nothing.
         if (found("directory-unreferenced", dir_place(n, 0), "has no name", true) &&
             !TRY(reconnect(n)))
             unrepaired_ = true;

@@ -1,5 +1,5 @@
-// Phases 3 and 4, the mending part: what has no name gets one in /lost+found, which is made when it
-// is missing. The maps follow in phase 5.
+// Phases 3 and 4, the mending part: what has no name gets one in /lost+found,
+// which is made when it is missing. The maps follow in phase 5.
 #include "kernel/fs/ffs/check.h"
 
 #include "kernel/fs/ffs/dir.h"
@@ -28,7 +28,8 @@ Result<void> Checker::store(uint64_t number, const InodeState& state) {
     return write(geo_.inode_block(number).value(), block);
 }
 
-/// Puts a name into the first gap of the direct blocks of a directory; false: there is none.
+/// Puts a name into the first gap of the direct blocks of a directory; false:
+/// there is none.
 Result<bool> Checker::add_entry(uint64_t dir, std::string_view name, uint64_t ino) {
     const InodeState s = TRY(load(dir));
     const uint32_t needed = disk::dirent_size(name.size());
@@ -72,7 +73,8 @@ Result<uint64_t> Checker::find_name(uint64_t dir, std::string_view name) {
     return uint64_t{0};
 }
 
-/// A new /lost+found of one block. 0: no inode, no block or no room in the root.
+/// A new /lost+found of one block. 0: no inode, no block or no room in the
+/// root.
 Result<uint64_t> Checker::make_lost_found() {
     uint64_t number = 0, address = 0;
     // Among the inodes next to the root's, which every group has initialised.

@@ -91,14 +91,11 @@ Result<void> each_chunk(Inode& dir, uint64_t from, ChunkVisit visit) {
     uint64_t have = UINT64_MAX;
     for (uint64_t offset = from & ~uint64_t{geo.dirblk - 1}; offset < dir.state.size;
          offset += geo.dirblk) {
-        const uint64_t lbn = geo.block_of(offset);
-        if (lbn != have) {
-            buf = TRY(read_block(dir, cursor, lbn));
-            have = lbn;
+        if (const uint64_t unit = offset / geo.dir_unit(); unit != have) {
+            buf = TRY(read_dir_unit(dir, cursor, offset));
+            have = unit;
         }
-        if (geo.in_block(offset) + geo.dirblk > buf.size())
-            return bad_chunk(dir, offset, "behind the last fragment");
-        if (!TRY(visit(offset, buf, geo.in_block(offset)))) return {};
+        if (!TRY(visit(offset, buf, geo.in_dir_unit(offset)))) return {};
     }
     return {};
 }
@@ -109,10 +106,10 @@ namespace {
 Result<std::optional<FoundEntry>> entry_at(Inode& dir, uint64_t offset, std::string_view name) {
     const Geometry& geo = dir.volume().geo;
     MapCursor cursor(dir);
-    const Buf buf = TRY(read_block(dir, cursor, geo.block_of(offset)));
-    const uint32_t start = geo.in_block(offset) & ~(geo.dirblk - 1);
-    const uint32_t within = geo.in_block(offset) - start;
-    if (start + geo.dirblk > buf.size()) return std::optional<FoundEntry>{};
+    if (offset >= dir.state.size) return std::optional<FoundEntry>{};
+    const Buf buf = TRY(read_dir_unit(dir, cursor, offset));
+    const uint32_t start = geo.in_dir_unit(offset) & ~(geo.dirblk - 1);
+    const uint32_t within = geo.in_dir_unit(offset) - start;
     const auto chunk = buf.bytes().subspan(start + within, geo.dirblk - within);
     ChunkWalk walk(geo, chunk);
     DirRecord r;
@@ -192,7 +189,7 @@ Result<bool> is_empty(Inode& dir) {
 
 Result<Buf> entry_block(Inode& dir, uint64_t offset) {
     MapCursor cursor(dir);
-    return read_block(dir, cursor, dir.volume().geo.block_of(offset));
+    return read_dir_unit(dir, cursor, offset);
 }
 
 } // namespace rump::ffs

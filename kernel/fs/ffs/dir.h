@@ -1,5 +1,5 @@
-// Directories (dir(5)): chunks of 512 bytes (Apple: 1024), each a list of records that fill it. A
-// chunk is written by one sector and never torn.
+// Directories (dir(5)): chunks of 512 bytes (Apple: 1024), each a list of
+// records that fill it. A chunk is written by one sector and never torn.
 #pragma once
 
 #include "kernel/fs/ffs/bmap.h"
@@ -25,7 +25,8 @@ struct DirRecord {
 class ChunkWalk {
 public:
     ChunkWalk(const Geometry& geo, std::span<const std::byte> chunk) : geo_(geo), chunk_(chunk) {}
-    /// False at the end. EUCLEAN: reason() says why, the rest of the chunk cannot be read.
+    /// False at the end. EUCLEAN: reason() says why, the rest of the chunk cannot
+    /// be read.
     Result<bool> next(DirRecord& out);
     std::string_view reason() const { return reason_; }
     uint32_t at() const { return at_; }
@@ -50,7 +51,8 @@ struct FoundEntry {
     uint64_t offset = 0;
 };
 
-/// Locks of all below: the directory's vnode, shared for reading, exclusive for changes.
+/// Locks of all below: the directory's vnode, shared for reading, exclusive for
+/// changes.
 Result<std::optional<FoundEntry>> find_entry(Inode& dir, std::string_view name);
 /// Calls `sink` from byte `cookie` on; whiteouts are left out.
 using EntrySink = FunctionRef<bool(const DirRecord& record, uint64_t next_cookie)>;
@@ -60,8 +62,8 @@ Result<uint64_t> parent_of(Inode& dir);
 Result<bool> is_empty(Inode& dir);
 
 /// `name` is not there (or a whiteout, which it replaces). ENOSPC.
-/// `after`: a block that must not reach the device before the new name does, or none. EAGAIN: as
-/// Transaction::order.
+/// `after`: a block that must not reach the device before the new name does, or
+/// none. EAGAIN: as Transaction::order.
 Result<void> enter_name(Transaction& tx, Inode& dir, std::string_view name, uint64_t ino,
                         FileType type, bool privileged, Buf* after = nullptr);
 /// The buffer that holds the entry at `offset`.

@@ -1,5 +1,6 @@
-// The index of big directories. The first lookup builds it; several lookups run at a time, so
-// building has a lock of its own and the index is used only when it is complete.
+// The index of big directories. The first lookup builds it; several lookups run
+// at a time, so building has a lock of its own and the index is used only when
+// it is complete.
 #include "kernel/fs/ffs/dirindex.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Changing directories: new names in free room, growth by a chunk, removal, and giving back what is
-// empty at the end.
+// Changing directories: new names in free room, growth by a chunk, removal, and
+// giving back what is empty at the end.
 #include "kernel/fs/ffs/dirindex.h"
 
 #include "kernel/vfs/epoch.h"
@@ -18,7 +18,8 @@ struct Room {
     std::optional<uint32_t> at; // the record to be split; none: compact the chunk
 };
 
-/// Looks for `needed` bytes in one chunk. A whiteout of the name itself is reused by the caller.
+/// Looks for `needed` bytes in one chunk. A whiteout of the name itself is
+/// reused by the caller.
 std::optional<Room> room_in(const Geometry& geo, std::span<const std::byte> chunk, uint64_t offset,
                             uint32_t needed, bool may_compact) {
     ChunkWalk walk(geo, chunk);
@@ -34,7 +35,8 @@ std::optional<Room> room_in(const Geometry& geo, std::span<const std::byte> chun
     return std::nullopt;
 }
 
-/// Moves the live records of a chunk together; the last one takes all free bytes.
+/// Moves the live records of a chunk together; the last one takes all free
+/// bytes.
 void compact(Inode& dir, std::span<std::byte> chunk, uint64_t offset, DirHash* hash) {
     const Geometry& geo = dir.volume().geo;
     std::vector<std::byte> old(chunk.begin(), chunk.end());
@@ -72,8 +74,8 @@ Result<std::optional<Room>> find_room(Inode& dir, DirHash* hash, uint32_t needed
         const uint64_t offset = uint64_t{*block} * geo.dirblk;
         if (offset >= dir.state.size) return found;
         const Buf buf = TRY(entry_block(dir, offset));
-        return room_in(geo, buf.bytes().subspan(geo.in_block(offset), geo.dirblk), offset, needed,
-                       may_compact);
+        return room_in(geo, buf.bytes().subspan(geo.in_dir_unit(offset), geo.dirblk), offset,
+                       needed, may_compact);
     }
     TRY(each_chunk(dir, 0, [&](uint64_t offset, const Buf& buf, uint32_t at) -> Result<bool> {
         found = room_in(geo, buf.bytes().subspan(at, geo.dirblk), offset, needed, may_compact);
@@ -82,7 +84,8 @@ Result<std::optional<Room>> find_room(Inode& dir, DirHash* hash, uint32_t needed
     return found;
 }
 
-/// A new chunk at the end. Its bytes reach the device before the inode that counts it.
+/// A new chunk at the end. Its bytes reach the device before the inode that
+/// counts it.
 Result<void> append_chunk(Transaction& tx, Inode& dir, std::span<const std::byte> chunk,
                           bool privileged) {
     Volume& volume = dir.volume();
@@ -98,7 +101,7 @@ Result<void> append_chunk(Transaction& tx, Inode& dir, std::span<const std::byte
         return volume.mount.io_error("a directory's new block", written.error());
     volume.mount.epoch().note_data_written();
     Buf buf = TRY(entry_block(dir, offset));
-    auto bytes = tx.modify(buf, geo.in_block(offset), geo.dirblk, WritePhase::directory);
+    auto bytes = tx.modify(buf, geo.in_dir_unit(offset), geo.dirblk, WritePhase::directory);
     std::copy(chunk.begin(), chunk.end(), bytes.begin());
     return {};
 }
@@ -112,7 +115,8 @@ Result<Room> grow(Transaction& tx, Inode& dir, bool privileged) {
     return Room{offset, 0};
 }
 
-/// The index follows changes that an abort takes back; it is simply built anew then.
+/// The index follows changes that an abort takes back; it is simply built anew
+/// then.
 void drop_index_on_abort(Transaction& tx, Inode& dir) {
     tx.on_abort([&dir] {
         dir.dirhash.drop();
@@ -127,7 +131,7 @@ Result<void> shrink(Transaction& tx, Inode& dir, DirHash* hash) {
     while (size > geo.dirblk) {
         const uint64_t offset = size - geo.dirblk;
         const Buf buf = TRY(entry_block(dir, offset));
-        const auto chunk = buf.bytes().subspan(geo.in_block(offset), geo.dirblk);
+        const auto chunk = buf.bytes().subspan(geo.in_dir_unit(offset), geo.dirblk);
         ChunkWalk walk(geo, chunk);
         DirRecord r;
         auto first = walk.next(r);
@@ -157,7 +161,7 @@ Result<void> enter_name(Transaction& tx, Inode& dir, std::string_view name, uint
     if (!room) room = TRY(grow(tx, dir, privileged));
     Buf buf = TRY(entry_block(dir, room->chunk));
     if (after != nullptr) TRY(tx.order(buf, *after));
-    auto chunk = tx.modify(buf, geo.in_block(room->chunk), geo.dirblk, WritePhase::directory);
+    auto chunk = tx.modify(buf, geo.in_dir_unit(room->chunk), geo.dirblk, WritePhase::directory);
     if (!room->at) {
         compact(dir, chunk, room->chunk, hash);
         room = room_in(geo, chunk, room->chunk, needed, false);
@@ -197,7 +201,7 @@ Result<void> remove_name(Transaction& tx, Inode& dir, std::string_view name) {
     const uint64_t offset = found->offset & ~uint64_t{geo.dirblk - 1};
     const auto target = static_cast<uint32_t>(found->offset - offset);
     Buf buf = TRY(entry_block(dir, offset));
-    auto chunk = tx.modify(buf, geo.in_block(offset), geo.dirblk, WritePhase::directory);
+    auto chunk = tx.modify(buf, geo.in_dir_unit(offset), geo.dirblk, WritePhase::directory);
     ChunkWalk walk(geo, chunk);
     DirRecord r, previous;
     do {
@@ -224,7 +228,8 @@ Result<void> retarget_name(Transaction& tx, Inode& dir, std::string_view name, u
     dir.begin_change(tx);
     Buf buf = TRY(entry_block(dir, found->offset));
     if (after != nullptr) TRY(tx.order(buf, *after));
-    auto& d = tx.modify_as<disk::Dirent>(buf, geo.in_block(found->offset), WritePhase::directory);
+    auto& d =
+        tx.modify_as<disk::Dirent>(buf, geo.in_dir_unit(found->offset), WritePhase::directory);
     geo.order.set(d.ino, static_cast<uint32_t>(ino));
     if (!geo.old_dirs) d.type = static_cast<uint8_t>(type);
     return {};

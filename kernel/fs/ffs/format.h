@@ -1,12 +1,13 @@
-// On-disk structures of the Fast File System: UFS1 and UFS2 as NetBSD, FreeBSD and OpenBSD write
-// them, and their 4.3BSD ancestor.
+// On-disk structures of the Fast File System: UFS1 and UFS2 as NetBSD, FreeBSD
+// and OpenBSD write them, and their 4.3BSD ancestor.
 //
-// After McKusick, Joy, Leffler and Fabry, "A Fast File System for UNIX" (1984); fs(5) and inode(5)
-// of 4.4BSD, NetBSD and FreeBSD. Each file system exists in either byte order: fields are raw16,
-// raw32 and raw64, which cannot be read without naming the order.
+// After McKusick, Joy, Leffler and Fabry, "A Fast File System for UNIX" (1984);
+// fs(5) and inode(5) of 4.4BSD, NetBSD and FreeBSD. Each file system exists in
+// either byte order: fields are raw16, raw32 and raw64, which cannot be read
+// without naming the order.
 //
-// Units: "fragment" is the unit of addresses (fsize bytes), "block" is frag fragments (bsize
-// bytes).
+// Units: "fragment" is the unit of addresses (fsize bytes), "block" is frag
+// fragments (bsize bytes).
 #pragma once
 
 #include "hostshim/byte_order.h"
@@ -95,8 +96,8 @@ struct Superblock {
     raw32 cgrotor;
     uint8_t ocsp[128]; // pointers of a kernel, without meaning here
     raw32 old_cpc;
-    raw32 maxbsize; // what follows up to sblockloc is a rotation table in file systems that were
-                    // never "updated" (flag_updated)
+    raw32 maxbsize; // what follows up to sblockloc is a rotation table in file
+                    // systems that were never "updated" (flag_updated)
     uint8_t journal_version, journal_location; // NetBSD's log
     uint8_t journal_reserved[2];
     raw32 journal_flags;
@@ -121,7 +122,8 @@ struct Superblock {
     raw32 metackhash; // FreeBSD: ck_* that are kept
     raw32 flags;
     raw32 contigsumsize;
-    raw32 maxsymlinklen; // targets up to this live in the inode; 0 also says: old directories
+    raw32 maxsymlinklen; // targets up to this live in the inode; 0 also says: old
+                         // directories
     raw32 old_inodefmt;
     raw64 maxfilesize;
     raw64 qbmask, qfmask;
@@ -137,8 +139,8 @@ static_assert(offsetof(Superblock, quota_magic) == 904 && offsetof(Superblock, s
 static_assert(offsetof(Superblock, avgfilesize) == 1196 && offsetof(Superblock, ckhash) == 1304);
 static_assert(offsetof(Superblock, flags) == 1312 && offsetof(Superblock, magic) == 1372);
 
-// Superblock::flags (old_flags of a UFS1 that was never updated). Bits above 0x80 mean one thing in
-// NetBSD and another in FreeBSD.
+// Superblock::flags (old_flags of a UFS1 that was never updated). Bits above
+// 0x80 mean one thing in NetBSD and another in FreeBSD.
 inline constexpr uint32_t flag_unclean = 0x1;
 inline constexpr uint32_t flag_softdep = 0x2;
 inline constexpr uint32_t flag_needs_fsck = 0x4;
@@ -184,12 +186,13 @@ struct CylinderGroup {
     Csum cs;
     raw32 rotor, frotor, irotor; // last used block, fragment, inode
     raw32 frsum[max_frag];       // how many runs of each length
-    raw32 old_btotoff, old_boff; // UFS1: blocks free per cylinder and rotational position
-    raw32 iusedoff;              // inode bitmap: 1 used
-    raw32 freeoff;               // fragment bitmap: 1 free
-    raw32 nextfreeoff;           // end of the maps
-    raw32 clustersumoff;         // runs of free blocks by length, from index 1
-    raw32 clusteroff;            // block bitmap: 1 free
+    raw32 old_btotoff,
+        old_boff;        // UFS1: blocks free per cylinder and rotational position
+    raw32 iusedoff;      // inode bitmap: 1 used
+    raw32 freeoff;       // fragment bitmap: 1 free
+    raw32 nextfreeoff;   // end of the maps
+    raw32 clustersumoff; // runs of free blocks by length, from index 1
+    raw32 clusteroff;    // block bitmap: 1 free
     raw32 nclusterblks;
     raw32 niblk;
     raw32 initediblk; // UFS2: inodes from here on were never written
@@ -300,13 +303,15 @@ struct Extattr {
     uint8_t name_space;
     uint8_t contentpadlen;
     uint8_t namelength;
-}; // the name, padding to 8 bytes from the record's start, the value, padding to 8
+}; // the name, padding to 8 bytes from the record's start, the value, padding
+   // to 8
 inline constexpr size_t extattr_header = 7;
 static_assert(sizeof(Extattr) == extattr_header && alignof(Extattr) == 1);
 inline constexpr uint8_t namespace_user = 1;
 inline constexpr uint8_t namespace_system = 2;
 
-/// UFS1's backing files: one per attribute, a record for each inode behind this header.
+/// UFS1's backing files: one per attribute, a record for each inode behind this
+/// header.
 struct ExtattrFileHeader {
     raw32 magic, version, size;
 };
@@ -336,7 +341,8 @@ inline constexpr uint32_t wapbl_inodes = wapbl_header + 1;
 inline constexpr uint32_t wapbl_revocations = wapbl_header + 2;
 inline constexpr uint32_t wapbl_blocks = wapbl_header + 3;
 
-/// Two of them stand at the log's start, the one with the higher generation counts.
+/// Two of them stand at the log's start, the one with the higher generation
+/// counts.
 struct WapblHeader {
     raw32 type, len;
     raw32 checksum; // unused: 0
@@ -358,7 +364,8 @@ struct WapblBlock {
 };
 struct WapblBlockList {
     raw32 type, len, blkcount, unused;
-    // WapblBlock[blkcount]; wapbl_blocks: their contents from the next log block on
+    // WapblBlock[blkcount]; wapbl_blocks: their contents from the next log block
+    // on
 };
 static_assert(sizeof(WapblBlockList) == 16 && sizeof(WapblBlock) == 16);
 
@@ -368,7 +375,7 @@ struct WapblInode {
 struct WapblInodeList {
     raw32 type, len, inocnt;
     raw32 clear; // forget the inodes listed before
-    // WapblInode[inocnt]
+                 // WapblInode[inocnt]
 };
 static_assert(sizeof(WapblInodeList) == 16 && sizeof(WapblInode) == 8);
 

@@ -1,6 +1,6 @@
-// Validation of superblocks. Each relation between fields that other code relies on is checked
-// here, once (fs(5); the list of lies is the one of every image fuzzer: shifts, masks, products,
-// places).
+// Validation of superblocks. Each relation between fields that other code
+// relies on is checked here, once (fs(5); the list of lies is the one of every
+// image fuzzer: shifts, masks, products, places).
 #include "kernel/fs/ffs/geometry.h"
 
 #include <fmt/format.h>
@@ -241,8 +241,8 @@ bool Geometry::is_data(uint64_t f, uint32_t count) const {
     if ((f & (frag - 1)) + count > frag) return false;
     const uint32_t cg = cg_of(FragNumber(f));
     if (f + count <= cg_super(cg).value()) {
-        // Before the group's superblock copy. In the first group the boot area and the first
-        // superblock are here.
+        // Before the group's superblock copy. In the first group the boot area and
+        // the first superblock are here.
         return cg != 0 || f << fshift >= superblock_offset + superblock_bytes;
     }
     return f >= cg_data(cg).value();
@@ -267,7 +267,8 @@ Result<std::optional<FoundSuperblock>> find_superblock(host::BlockDevice& device
             const uint32_t magic = order.get(sb.magic);
             const bool ufs1 = magic == disk::magic_ufs1;
             if (!ufs1 && magic != disk::magic_ufs2 && magic != disk::magic_ufs2ea) continue;
-            // The first copy of a UFS1 with 64 KiB blocks is at 64 KiB, too: not the one to use.
+            // The first copy of a UFS1 with 64 KiB blocks is at 64 KiB, too: not the
+            // one to use.
             if (ufs1 && offset == disk::superblock_ufs2) continue;
             if ((!ufs1 || (sb.old_flags & disk::flag_updated) != 0) &&
                 order.get(sb.sblockloc) != offset)
@@ -279,8 +280,8 @@ Result<std::optional<FoundSuperblock>> find_superblock(host::BlockDevice& device
 }
 
 uint32_t check_hash(std::span<const std::byte> bytes) {
-    // ISA-L computes the reflected CRC from the given start without the final inversion, as
-    // FreeBSD's calculate_crc32c does.
+    // ISA-L computes the reflected CRC from the given start without the final
+    // inversion, as FreeBSD's calculate_crc32c does.
     const auto* p = reinterpret_cast<const unsigned char*>(bytes.data());
     // The prototype lacks const; the bytes are only read.
     return crc32_iscsi(const_cast<unsigned char*>(p), static_cast<int>(bytes.size()), ~0u);

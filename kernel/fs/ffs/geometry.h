@@ -1,5 +1,5 @@
-// What later code may trust of a superblock: Geometry, made only by `validate`, and the arithmetic
-// of cylinder groups, blocks and fragments (fs(5)).
+// What later code may trust of a superblock: Geometry, made only by `validate`,
+// and the arithmetic of cylinder groups, blocks and fragments (fs(5)).
 #pragma once
 
 #include "kernel/fs/ffs/format.h"
@@ -27,8 +27,8 @@ struct LogPlace {
 
 class Geometry {
 public:
-    /// EUCLEAN with the field's name when the superblock contradicts itself or the device.
-    /// `found_at`: bytes.
+    /// EUCLEAN with the field's name when the superblock contradicts itself or
+    /// the device. `found_at`: bytes.
     static FailureOr<Geometry> validate(const disk::Superblock& sb, ByteOrder order,
                                         uint64_t found_at, uint64_t device_size);
 
@@ -84,7 +84,8 @@ public:
     }
     uint32_t cg_of(FragNumber f) const { return static_cast<uint32_t>(f.value() / fpg); }
     uint32_t cg_offset(FragNumber f) const { return static_cast<uint32_t>(f.value() % fpg); }
-    /// True when [f, f + count) is one block's or part of one, and in a group's data area.
+    /// True when [f, f + count) is one block's or part of one, and in a group's
+    /// data area.
     bool is_data(uint64_t f, uint32_t count) const;
 
     // --- inodes
@@ -108,9 +109,17 @@ public:
     uint64_t bytes(FragNumber f) const { return f.value() << fshift; }
     uint64_t block_of(uint64_t offset) const { return offset >> bshift; }
     uint32_t in_block(uint64_t offset) const { return static_cast<uint32_t>(offset & (bsize - 1)); }
+    /// Directories are cached by fragment (Apple: chunk), so that what is cached
+    /// never changes its size when the last fragments of one grow, shrink or
+    /// move.
+    uint32_t dir_unit() const { return fsize > dirblk ? fsize : dirblk; }
+    uint32_t in_dir_unit(uint64_t offset) const {
+        return static_cast<uint32_t>(offset & (dir_unit() - 1));
+    }
     uint32_t frag_round(uint32_t n) const { return (n + fsize - 1) & ~(fsize - 1); }
     uint32_t frags(uint32_t n) const { return (n + fsize - 1) >> fshift; }
-    /// Bytes allocated for block `lbn` of a file of `file_size` bytes, if it is allocated.
+    /// Bytes allocated for block `lbn` of a file of `file_size` bytes, if it is
+    /// allocated.
     uint32_t block_size(uint64_t file_size, uint64_t lbn) const {
         if (lbn >= disk::direct_count || file_size >= (lbn + 1) << bshift) return bsize;
         return frag_round(in_block(file_size));
@@ -133,7 +142,8 @@ struct FoundSuperblock {
 /// Looks at 64, 8, 0 and 256 KiB. None: no FFS. EIO. Does not validate.
 Result<std::optional<FoundSuperblock>> find_superblock(host::BlockDevice& device);
 
-/// CRC32C as the check hashes of FreeBSD use it: from ~0, not inverted at the end.
+/// CRC32C as the check hashes of FreeBSD use it: from ~0, not inverted at the
+/// end.
 uint32_t check_hash(std::span<const std::byte> bytes);
 /// The hash of a superblock's `sbsize` bytes with its own field as zero.
 uint32_t superblock_hash(std::span<const std::byte> bytes);

@@ -1,5 +1,5 @@
-// The arithmetic of a cylinder group's maps: McKusick et al., section 3, and what fsck_ffs(8)
-// recomputes in its fifth phase.
+// The arithmetic of a cylinder group's maps: McKusick et al., section 3, and
+// what fsck_ffs(8) recomputes in its fifth phase.
 #include "kernel/fs/ffs/group.h"
 
 #include <algorithm>

@@ -1,5 +1,6 @@
-// A cylinder group's block, looked at through its maps (struct cg of fs(5)): which fragments,
-// blocks and inodes are free, and the counts that must agree with them.
+// A cylinder group's block, looked at through its maps (struct cg of fs(5)):
+// which fragments, blocks and inodes are free, and the counts that must agree
+// with them.
 #pragma once
 
 #include "kernel/fs/ffs/geometry.h"
@@ -20,7 +21,8 @@ struct GroupMaps {
     uint32_t cluster_count = 0;
 };
 
-/// EUCLEAN with the field in `wrong`: the header contradicts the geometry. Hash: see group_hash_ok.
+/// EUCLEAN with the field in `wrong`: the header contradicts the geometry.
+/// Hash: see group_hash_ok.
 Result<GroupMaps> check_group(const Geometry& geo, uint32_t cg, std::span<const std::byte> block,
                               std::string_view& wrong);
 bool group_hash_ok(const Geometry& geo, std::span<const std::byte> block);
@@ -41,7 +43,8 @@ private:
     std::array<uint8_t, 256> runs_{};
 };
 
-/// Reading and changing one group's maps and counts. The bytes belong to the caller's buffer.
+/// Reading and changing one group's maps and counts. The bytes belong to the
+/// caller's buffer.
 class Group {
 public:
     Group(const Geometry& geo, const FragTable& table, std::span<std::byte> block,
@@ -63,11 +66,12 @@ public:
     bool block_free(uint32_t b) const { return block_bits(b) == table_.full(); }
     bool inode_used(uint32_t i) const { return bit(maps_.inodes, i); }
 
-    /// Takes a whole free block / part of one, or gives it back; keeps frsum, cluster sums and the
-    /// old tables, and this group's counts.
+    /// Takes a whole free block / part of one, or gives it back; keeps frsum,
+    /// cluster sums and the old tables, and this group's counts.
     void take_block(uint32_t b);
     void give_block(uint32_t b);
-    /// Within one block. Returns how the number of whole free blocks changed (-1, 0, 1).
+    /// Within one block. Returns how the number of whole free blocks changed (-1,
+    /// 0, 1).
     int take_frags(uint32_t f, uint32_t count);
     int give_frags(uint32_t f, uint32_t count);
     void set_inode(uint32_t i, bool used, bool dir);

@@ -153,7 +153,8 @@ void Inode::set_pointer(unsigned i, uint64_t address) {
 bool Inode::is_short_symlink() const {
     const Geometry& geo = volume_.geo;
     if (!state.is_symlink()) return false;
-    // Where maxsymlinklen is 0 (before 4.4BSD) a target without a block can only be in the inode.
+    // Where maxsymlinklen is 0 (before 4.4BSD) a target without a block can only
+    // be in the inode.
     return state.size < geo.maxsymlinklen ||
            (geo.maxsymlinklen == 0 && state.blocks == 0 && state.size > 0 && state.size < 60);
 }

@@ -1,8 +1,9 @@
-// In-core inodes (inode(5)): what both versions say, decoded once, and the disk's block map as it
-// is.
+// In-core inodes (inode(5)): what both versions say, decoded once, and the
+// disk's block map as it is.
 //
-// An inode changes only within a transaction and under its vnode's exclusive lock; a commit
-// collects dirty ones while no transaction is open, so it needs no lock of its own.
+// An inode changes only within a transaction and under its vnode's exclusive
+// lock; a commit collects dirty ones while no transaction is open, so it needs
+// no lock of its own.
 #pragma once
 
 #include "kernel/fs/ffs/geometry.h"
@@ -61,20 +62,21 @@ public:
     host::Mutex index_mutex{host::Rank::fs_node};
     std::atomic<bool> index_built{false};
 
-    /// Address `i` of the map: 0..11 direct, 12..14 indirect. As on disk, not checked.
+    /// Address `i` of the map: 0..11 direct, 12..14 indirect. As on disk, not
+    /// checked.
     uint64_t pointer(unsigned i) const;
     void set_pointer(unsigned i, uint64_t address);
     /// The target is in the inode.
     bool is_short_symlink() const;
     FileType type() const { return mode_to_type(state.mode); }
 
-    /// Remembers the state, so that an abort of `tx` restores it, and marks the inode dirty. First
-    /// thing before changing `state`.
+    /// Remembers the state, so that an abort of `tx` restores it, and marks the
+    /// inode dirty. First thing before changing `state`.
     void begin_change(Transaction& tx);
     /// One name less; on disk only after the epoch that removed the name.
     void drop_link(Transaction& tx);
-    /// The name moves: on disk the count is one too high until the epoch is committed, so that a
-    /// cut between new and old name leaves none dangling.
+    /// The name moves: on disk the count is one too high until the epoch is
+    /// committed, so that a cut between new and old name leaves none dangling.
     void move_link(Transaction& tx);
 
     bool dirty() const { return dirty_.load(std::memory_order_relaxed) || deferred(); }
@@ -97,15 +99,16 @@ private:
     Volume& volume_;
     const uint64_t number_;
     std::atomic<bool> dirty_{false};
-    // Names that are gone in memory and maybe not on disk: of the open epoch, and of the one that
-    // is being committed.
+    // Names that are gone in memory and maybe not on disk: of the open epoch, and
+    // of the one that is being committed.
     std::atomic<uint16_t> deferred_open_{0};
     std::atomic<uint16_t> deferred_sealed_{0};
 };
 
 /// Decodes the inode at `at` of a block of inodes.
 InodeState decode_inode(const Geometry& geo, std::span<const std::byte> raw);
-/// Writes `state` over the fields that it knows; others stay. `raw`: inode_size bytes.
+/// Writes `state` over the fields that it knows; others stay. `raw`: inode_size
+/// bytes.
 void encode_inode(const Geometry& geo, const InodeState& state, uint16_t nlink,
                   std::span<std::byte> raw);
 /// False when the check hash is kept and wrong.

@@ -113,7 +113,8 @@ Result<void> WapblJournal::write_ring(uint64_t at, std::span<const std::byte> by
     return {};
 }
 
-/// The point of no return. The two copies take turns, so that a torn one leaves the other.
+/// The point of no return. The two copies take turns, so that a torn one leaves
+/// the other.
 Result<void> WapblJournal::write_header(uint64_t head, uint64_t tail) {
     auto& device = volume_.mount.device();
     const ByteOrder o = volume_.geo.order;
@@ -160,8 +161,8 @@ Result<void> WapblJournal::commit(std::span<const StagedBlock> blocks, bool data
     const InodeList inodes = volume_.unlinked();
     const uint64_t size = records_size(blocks, inodes);
     if (size >= header_.circ_size) {
-        // Larger than the log: in the order that is safe without one. The log is empty meanwhile,
-        // or a replay would put older blocks over these.
+        // Larger than the log: in the order that is safe without one. The log is
+        // empty meanwhile, or a replay would put older blocks over these.
         TRY(clear());
         return fallback_->commit(blocks, data_pending);
     }

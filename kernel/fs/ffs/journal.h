@@ -1,10 +1,12 @@
 // Writing NetBSD's log (wapbl(4)): one transaction of the log for each epoch.
 //
-//     records beside the ones in the log ──flush──> header names the new ones ──flush──> home
+//     records beside the ones in the log ──flush──> header names the new ones
+//     ──flush──> home
 //
-// The flush before a header also makes the blocks durable that the commit before wrote home, so a
-// header names one transaction only, the latest, and the ring never fills up. The list of inodes in
-// use without a name goes with each.
+// The flush before a header also makes the blocks durable that the commit
+// before wrote home, so a header names one transaction only, the latest, and
+// the ring never fills up. The list of inodes in use without a name goes with
+// each.
 #pragma once
 
 #include "kernel/fs/ffs/volume.h"
@@ -18,8 +20,8 @@ namespace rump::ffs {
 
 class WapblJournal final : public Journal {
 public:
-    /// Starts an empty log in the place; `unlinked` go into its first transaction. EIO; EUCLEAN:
-    /// the place is too small.
+    /// Starts an empty log in the place; `unlinked` go into its first
+    /// transaction. EIO; EUCLEAN: the place is too small.
     static FailureOr<std::unique_ptr<WapblJournal>> create(Volume& volume, const LogPlace& place,
                                                            std::span<const LogInode> unlinked);
 

@@ -38,7 +38,8 @@ Result<void> FfsVnode::readdir(uint64_t cookie, DirSink sink) {
         entry.name = r.name;
         entry.next_cookie = next;
         const bool more = sink(entry);
-        // Another call will go on in the middle of a chunk: entries must not move in it.
+        // Another call will go on in the middle of a chunk: entries must not move
+        // in it.
         if (!more && r.at != 0) inode_->cookies_inside.store(true, std::memory_order_relaxed);
         return more;
     });
@@ -66,13 +67,15 @@ Result<VnodeRef> FfsVnode::make(Name name, const NewNode& node, std::string_view
 
 namespace {
 
-/// The number as both systems read it while its parts are small; NetBSD's form beyond. EINVAL.
+/// The number as both systems read it while its parts are small; NetBSD's form
+/// beyond. EINVAL.
 Result<uint64_t> device_to_disk(DeviceNumber d) {
     if (d.major > 0xfff || d.minor > 0xfffff) return Errno::inval;
     return (uint64_t{d.minor & 0xfff00} << 12) | (uint64_t{d.major} << 8) | (d.minor & 0xff);
 }
 
-/// The generation that the inode number had last: the next file's is another one.
+/// The generation that the inode number had last: the next file's is another
+/// one.
 Result<uint32_t> next_generation(Volume& volume, uint64_t number) {
     const Geometry& geo = volume.geo;
     Buf buf = TRY(volume.read(geo.inode_block(number), geo.bsize));

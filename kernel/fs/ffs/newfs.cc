@@ -1,5 +1,5 @@
-// Making an empty file system: sizes and places as NetBSD's newfs(8) chooses them, so that its
-// fsck_ffs finds what it expects.
+// Making an empty file system: sizes and places as NetBSD's newfs(8) chooses
+// them, so that its fsck_ffs finds what it expects.
 #include "kernel/fs/ffs/newfs.h"
 
 #include "kernel/fs/ffs/dir.h"
@@ -288,7 +288,8 @@ private:
     FragNumber root_block_;
 };
 
-/// No other superblock may be found where one is looked for, nor a label of Apple's.
+/// No other superblock may be found where one is looked for, nor a label of
+/// Apple's.
 Result<void> Maker::wipe() {
     for (uint64_t place : disk::superblock_places) {
         const uint64_t length = disk::superblock_size;
@@ -316,7 +317,8 @@ std::vector<std::byte> Maker::empty_group(uint32_t cg) {
         o.set(h.initediblk, std::min(p_.ipg, 2 * p_.inopb));
     } else {
         o.set(h.old_time, static_cast<uint32_t>(now));
-        // The last group of a format 0 has what is left of the cylinders: none, with one a group.
+        // The last group of a format 0 has what is left of the cylinders: none,
+        // with one a group.
         o.set(h.old_ncyl, p_.format == 0 && cg == p_.ncg - 1 ? 0 : 1);
         o.set(h.old_niblk, static_cast<uint16_t>(p_.ipg));
         o.set(h.old_btotoff, at);
@@ -350,7 +352,8 @@ Result<void> Maker::group(uint32_t cg) {
     const uint64_t base = geo_.cg_base(cg);
     const auto first = static_cast<uint32_t>(geo_.cg_data(cg).value() - base +
                                              (cg == 0 ? geo_.frags(geo_.cssize) : 0));
-    // Data before the superblock's copy, but for the boot area of the first group; and behind.
+    // Data before the superblock's copy, but for the boot area of the first
+    // group; and behind.
     const auto before = cg == 0 ? 0 : static_cast<uint32_t>(geo_.cg_super(cg).value() - base);
     const auto give = [&](uint32_t from, uint32_t to) {
         while (from < to) {

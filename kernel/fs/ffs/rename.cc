@@ -1,5 +1,5 @@
-// rename: the new name reaches the device before the old one goes, and the count of names on disk
-// is never below the names there are.
+// rename: the new name reaches the device before the old one goes, and the
+// count of names on disk is never below the names there are.
 #include "kernel/fs/ffs/dir.h"
 #include "kernel/fs/ffs/vfsops.h"
 #include "kernel/fs/ffs/vnops.h"

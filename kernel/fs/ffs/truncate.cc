@@ -1,5 +1,6 @@
-// Giving blocks back: truncation, holes, and the end of a file. What is given back stays taken in
-// the maps until the change that let it go is on the device (volume.h).
+// Giving blocks back: truncation, holes, and the end of a file. What is given
+// back stays taken in the maps until the change that let it go is on the device
+// (volume.h).
 #include "kernel/fs/ffs/bmap.h"
 
 #include "kernel/vfs/epoch.h"
@@ -12,8 +13,8 @@ namespace rump::ffs {
 
 namespace {
 
-/// Frees the whole blocks [first, last) of a file. Direct blocks have the sizes that `old_size`
-/// says.
+/// Frees the whole blocks [first, last) of a file. Direct blocks have the sizes
+/// that `old_size` says.
 class Truncation {
 public:
     Truncation(Transaction& tx, Inode& inode, uint64_t first, uint64_t last)
@@ -23,8 +24,9 @@ public:
     Result<void> run();
 
 private:
-    /// Frees what lies in the range below the indirect block at `address`, which maps blocks from
-    /// `base` on, `reach` each entry. `emptied`: nothing is left in it.
+    /// Frees what lies in the range below the indirect block at `address`, which
+    /// maps blocks from `base` on, `reach` each entry. `emptied`: nothing is left
+    /// in it.
     Result<void> indirect(uint64_t address, uint64_t base, uint64_t reach, bool& emptied);
     Result<void> drop(uint64_t address, uint32_t frags);
     void flush();
@@ -142,7 +144,8 @@ Result<void> zero_part(Inode& inode, uint64_t from, uint64_t to) {
 Result<void> grow(Transaction& tx, Inode& inode, uint64_t size, bool privileged) {
     const Geometry& geo = inode.volume().geo;
     const uint64_t last = geo.block_of(size - 1);
-    // A last block that is less than a whole one is allocated: other systems rely on it.
+    // A last block that is less than a whole one is allocated: other systems rely
+    // on it.
     const bool partial = last < disk::direct_count && geo.in_block(size) != 0;
     const uint64_t from = partial ? size - 1 : std::min(inode.state.size, size - 1);
     const uint64_t old_last = geo.block_of(inode.state.size);
@@ -215,7 +218,8 @@ Result<void> punch(Transaction& tx, Inode& inode, uint64_t offset, uint64_t leng
     const uint64_t end = length < size - offset ? offset + length : size;
     inode.begin_change(tx);
     const uint64_t first = (offset + geo.bsize - 1) >> geo.bshift;
-    // The last block of the file stays allocated when it is less than a whole one.
+    // The last block of the file stays allocated when it is less than a whole
+    // one.
     const uint64_t last = geo.block_of(end);
     if (first >= last) {
         const uint64_t middle = std::min(end, first << geo.bshift);

@@ -1,7 +1,8 @@
-// Mounting FFS: which superblocks are taken, what may be written and what not, the clean flag.
+// Mounting FFS: which superblocks are taken, what may be written and what not,
+// the clean flag.
 //
-// fs_clean of NetBSD: 1 clean; 2 in use, was clean before; 0 in use, was not clean. FreeBSD: 1 or
-// 0.
+// fs_clean of NetBSD: 1 clean; 2 in use, was clean before; 0 in use, was not
+// clean. FreeBSD: 1 or 0.
 #include "kernel/fs/ffs/vfsops.h"
 
 #include "kernel/fs/ffs/check.h"
@@ -39,7 +40,8 @@ std::string volume_name(const disk::Superblock& sb) {
 FfsMount::FfsMount(Kernel& kernel, const FileSystemType& type, MountArgs args, const Geometry& geo,
                    std::vector<std::byte> superblock, LogOverlay* log)
     : Mount(kernel, type, std::move(args), ffs_traits(geo)), superblock_(std::move(superblock)),
-      volume_(*this, geo), log_(log), was_clean_(sb().clean != 0) {}
+      volume_(*this, geo), log_(log), was_clean_(sb().clean != 0),
+      keeps_state_(geo.order.get(sb().state) + geo.order.get(sb().old_time) == disk::state_okay) {}
 
 FfsMount::~FfsMount() { vnodes().drop_inactive(true); }
 
@@ -109,23 +111,27 @@ FailureOr<void> FfsMount::refuse_writing() const {
     const Geometry& geo = volume_.geo;
     const auto no = [](std::string text) { return Failure(Errno::rofs, std::move(text)); };
     if (geo.old_groups)
-        return no("has cylinder groups in the format of 4.2BSD, which are only read; mount it with "
+        return no("has cylinder groups in the format of 4.2BSD, which are only "
+                  "read; mount it with "
                   "-o ro");
     if (geo.snapshots) return no("has snapshots, which writing would damage; mount it with -o ro");
     if (geo.quota2)
-        return no("has quotas of NetBSD inside (quota2), which are not kept; mount it with -o ro");
+        return no("has quotas of NetBSD inside (quota2), which are not kept; mount "
+                  "it with -o ro");
     if ((geo.flags & disk::flag_suj) != 0 && !geo.netbsd && sb().clean == 0)
-        return no(
-            "has a soft updates journal that was not replayed; run FreeBSD's fsck_ffs on it, or "
-            "mount it with -o ro");
+        return no("has a soft updates journal that was not replayed; run FreeBSD's "
+                  "fsck_ffs on it, or "
+                  "mount it with -o ro");
     if ((geo.flags & disk::flag_needs_fsck) != 0 && !geo.netbsd)
         return no("is marked as needing a check; check it first, or mount it with -o ro");
     if ((geo.metackhash & ~(disk::ck_superblock | disk::ck_cylgrp | disk::ck_inode)) != 0)
-        return no("keeps check hashes of a kind that is not known here; mount it with -o ro");
+        return no("keeps check hashes of a kind that is not known here; mount it "
+                  "with -o ro");
     return {};
 }
 
-/// The log's blocks go home. What mounting has read until now was read through the log.
+/// The log's blocks go home. What mounting has read until now was read through
+/// the log.
 FailureOr<void> FfsMount::recover() {
     if (volume_.geo.log_flag && log_ == nullptr)
         return Failure(Errno::rofs, "the log was not replayed (norecovery)");
@@ -152,9 +158,12 @@ FailureOr<void> FfsMount::begin_writing() {
         journal = TRY(WapblJournal::create(volume_, *geo.log,
                                            log_ != nullptr ? std::span(log_->contents().inodes)
                                                            : std::span<const LogInode>()));
-    sb().clean = was_clean_ ? disk::was_clean : 0;
+    // FreeBSD takes every value but 0 for clean; NetBSD wants to know with a log
+    // that it was.
+    sb().clean = was_clean_ && journal ? disk::was_clean : 0;
     sb().fmod = 0;
     sb().ronly = 0;
+    // A soft updates journal whose time is not this one is not replayed.
     if (!geo.netbsd && geo.updated) o.set(sb().mtime, static_cast<uint64_t>(kernel().now().sec));
     if (geo.log) {
         const uint32_t flags = o.get(sb().flags);
@@ -204,6 +213,11 @@ void FfsMount::refresh_superblock() {
     const auto now = static_cast<uint64_t>(kernel().now().sec);
     disk::Superblock& s = sb();
     o.set(s.optim, volume_.alloc.optimisation());
+    // Some systems (4.4BSD's relatives) let state and time add up to a constant
+    // when clean.
+    if (keeps_state_)
+        o.set(s.state,
+              s.clean == disk::is_clean ? disk::state_okay - static_cast<uint32_t>(now) : 0);
     if (geo.updated) {
         o.set(s.time, now);
         o.set(s.cstotal.ndir, static_cast<uint64_t>(t.ndir));
@@ -311,6 +325,35 @@ FailureOr<Geometry> require_geometry(const FoundSuperblock& found, uint64_t devi
     return geo;
 }
 
+/// -o log where there is none yet: behind the file system, as NetBSD places it
+/// when there is room.
+FailureOr<void> place_log(FoundSuperblock& found, Geometry& geo, host::BlockDevice& device) {
+    constexpr uint64_t scale = 1024, least = 1u << 20, most = 64u << 20;
+    if (geo.log) return {};
+    if (!geo.updated)
+        return Failure(Errno::inval, "the superblock is of an old format, which has no log");
+    const uint64_t fs_end = geo.size << geo.fshift;
+    const uint64_t wanted = std::clamp(fs_end / scale, least, most);
+    const uint64_t room = device.size() - fs_end;
+    if (room < wanted)
+        return Failure(
+            Errno::nospc,
+            fmt::format("a log needs {} bytes behind the file system, there are {}", wanted, room));
+    const ByteOrder o = found.order;
+    disk::Superblock sb;
+    std::memcpy(&sb, found.bytes.data(), sizeof sb);
+    sb.journal_version = disk::journal_version_wapbl;
+    sb.journal_location = disk::journal_end_of_partition;
+    o.set(sb.journal_flags, 0);
+    o.set(sb.journal_locs[disk::journal_loc_address], fs_end / 512);
+    o.set(sb.journal_locs[disk::journal_loc_count], room / 512);
+    o.set(sb.journal_locs[disk::journal_loc_blksz], 512);
+    std::memcpy(found.bytes.data(), &sb, sizeof sb);
+    found.raw = sb;
+    geo = TRY(Geometry::validate(sb, o, found.offset, device.size()));
+    return {};
+}
+
 FailureOr<std::unique_ptr<Mount>> FfsType::mount(Kernel& kernel, MountArgs args) const {
     auto found = TRY(require_superblock(*args.device));
     Geometry geo = TRY(require_geometry(found, args.device->size()));
@@ -323,6 +366,8 @@ FailureOr<std::unique_ptr<Mount>> FfsType::mount(Kernel& kernel, MountArgs args)
         found = TRY(require_superblock(*args.device));
         geo = TRY(require_geometry(found, args.device->size()));
     }
+    if (args.options.fs.has("log") && !args.options.read_only)
+        TRY(place_log(found, geo, *args.device));
     std::array<std::byte, 4> label{};
     if (args.device->read(disk::apple_label_offset, label).ok()) {
         be32 magic;

@@ -1,4 +1,5 @@
-// FfsMount: mounting, the superblock's life, statvfs. FfsType: what the kernel knows of FFS.
+// FfsMount: mounting, the superblock's life, statvfs. FfsType: what the kernel
+// knows of FFS.
 #pragma once
 
 #include "kernel/fs/ffs/ffs.h"
@@ -48,6 +49,7 @@ private:
     Volume volume_;
     LogOverlay* const log_; // the device, when a log had to be replayed
     bool was_clean_ = false;
+    const bool keeps_state_; // fs_state means something
 };
 
 } // namespace rump::ffs

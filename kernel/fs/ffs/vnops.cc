@@ -1,4 +1,5 @@
-// Attributes, data and the end of files: the part of the operation table that is not about names.
+// Attributes, data and the end of files: the part of the operation table that
+// is not about names.
 #include "kernel/fs/ffs/vnops.h"
 
 #include "kernel/fs/ffs/bmap.h"
@@ -37,7 +38,8 @@ FileFlags flags_from_disk(uint32_t bsd) {
     return flags;
 }
 
-/// Flags that have no name here stay as they are, and so does the mark of a snapshot.
+/// Flags that have no name here stay as they are, and so does the mark of a
+/// snapshot.
 uint32_t flags_to_disk(FileFlags flags, uint32_t old) {
     uint32_t bsd = old;
     for (const FlagPair& p : flag_pairs) {
@@ -47,8 +49,8 @@ uint32_t flags_to_disk(FileFlags flags, uint32_t old) {
     return bsd;
 }
 
-/// NetBSD's and FreeBSD's device numbers agree while both parts are below 256; beyond it is
-/// NetBSD's.
+/// NetBSD's and FreeBSD's device numbers agree while both parts are below 256;
+/// beyond it is NetBSD's.
 DeviceNumber device_from_disk(uint64_t raw) {
     const auto d = static_cast<uint32_t>(raw);
     return {(d >> 8) & 0xfff, ((d >> 12) & 0xfff00) | (d & 0xff)};
@@ -221,7 +223,8 @@ Result<void> FfsVnode::allocate(uint64_t offset, uint64_t length, bool keep_size
     return {};
 }
 
-/// Zeroes what was a hole, or lay behind the end, before it was allocated; `all`: everything.
+/// Zeroes what was a hole, or lay behind the end, before it was allocated;
+/// `all`: everything.
 Result<void> FfsVnode::zero_new(const ExtentList& before, const ExtentList& now, bool all) {
     const std::vector<std::byte> zeros(1u << 20);
     for (const Extent& e : now) {

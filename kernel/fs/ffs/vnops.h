@@ -1,5 +1,5 @@
-// FfsVnode: the operation table of FFS. Names and entries are in lookup.cc, rename in rename.cc,
-// everything else in vnops.cc.
+// FfsVnode: the operation table of FFS. Names and entries are in lookup.cc,
+// rename in rename.cc, everything else in vnops.cc.
 #pragma once
 
 #include "kernel/fs/ffs/inode.h"
@@ -61,8 +61,8 @@ private:
     Result<VnodeRef> make_once(Name name, const NewNode& node, std::string_view target);
     Result<void> unlink_entry(Name name, FfsVnode& victim);
     Result<void> zero_new(const ExtentList& before, const ExtentList& now, bool all);
-    /// Runs `attempt`; when it fails for lack of space that a commit would make usable, commits and
-    /// runs it again.
+    /// Runs `attempt`; when it fails for lack of space that a commit would make
+    /// usable, commits and runs it again.
     template<class F>
     auto with_space(F attempt) -> decltype(attempt()) {
         auto result = attempt();

@@ -1,5 +1,5 @@
-// Volume: inodes in and out of buffers, and the life of what was freed. See volume.h for the
-// picture.
+// Volume: inodes in and out of buffers, and the life of what was freed. See
+// volume.h for the picture.
 #include "kernel/fs/ffs/volume.h"
 
 #include "kernel/fs/ffs/bmap.h"
@@ -136,7 +136,8 @@ void Volume::committed(Transaction& tx) {
     }
     for (const Freed& f : freed) {
         if (f.frags != 0) buffers().forget(geo.bytes(FragNumber(f.start)), f.frags << geo.fshift);
-        // An error has been reported and taints the mount; the space stays lost until check.
+        // An error has been reported and taints the mount; the space stays lost
+        // until check.
         if (!logged_) (void)apply(tx, f, false);
         pending_.fetch_sub(1, std::memory_order_relaxed);
         (f.frags != 0 ? pending_frags_ : pending_inodes_)
@@ -218,7 +219,8 @@ Result<void> Volume::reap_now(Transaction& tx, Inode& inode) {
 Result<void> Volume::reap(Inode& inode) {
     Transaction tx = TRY(mount.begin());
     forget_unlinked(inode.number());
-    // No commit may write it again: from here on the buffer, or what is on disk, is the truth.
+    // No commit may write it again: from here on the buffer, or what is on disk,
+    // is the truth.
     const bool waits = !inode.fresh && inode.deferred();
     forget_dirty(inode);
     inode.dirty_.store(false, std::memory_order_relaxed);

@@ -1,15 +1,16 @@
-// Volume: the file system's own state beside vnodes: geometry, allocator, dirty inodes, and what
-// was freed and may not be used again yet.
+// Volume: the file system's own state beside vnodes: geometry, allocator, dirty
+// inodes, and what was freed and may not be used again yet.
 //
-// Without a log, writes are ordered so that a cut leaves only what fsck mends (soft updates' rules,
-// by whole epochs in place of single dependencies):
+// Without a log, writes are ordered so that a cut leaves only what fsck mends
+// (soft updates' rules, by whole epochs in place of single dependencies):
 //
-//     epoch N:   names go, addresses are cleared        (on disk: inodes still count the names)
-//     epoch N+1: the inodes' counts sink; inodes without a name are cleared
-//     after each: what it freed is free in the maps, under the next epoch's first transaction
+//     epoch N:   names go, addresses are cleared        (on disk: inodes still
+//     count the names) epoch N+1: the inodes' counts sink; inodes without a
+//     name are cleared after each: what it freed is free in the maps, under the
+//     next epoch's first transaction
 //
-// With a log an epoch is atomic: counts and maps are true in the epoch itself, and blocks that it
-// frees stay embargoed until it is on the device.
+// With a log an epoch is atomic: counts and maps are true in the epoch itself,
+// and blocks that it frees stay embargoed until it is on the device.
 #pragma once
 
 #include "kernel/fs/ffs/alloc.h"
@@ -41,14 +42,15 @@ public:
     Timespec now() const;
     /// `count` fragments at `f`, which the caller has range-checked.
     Result<Buf> read(FragNumber f, uint32_t bytes) { return buffers().read(geo.bytes(f), bytes); }
-    /// Bytes to the device now, durable before the inodes of this epoch: new directory and indirect
-    /// blocks, fragments that moved.
+    /// Bytes to the device now, durable before the inodes of this epoch: new
+    /// directory and indirect blocks, fragments that moved.
     Result<void> write_early(FragNumber f, std::span<const std::byte> bytes);
     Result<void> zero_early(FragNumber f, uint32_t bytes);
 
     /// Reads and checks the inode. ESTALE: not allocated; EUCLEAN.
     Result<void> load(Inode& inode);
-    /// The same for an inode without a name, maybe without a mode: what a log lists.
+    /// The same for an inode without a name, maybe without a mode: what a log
+    /// lists.
     Result<void> load_unlinked(Inode& inode);
     /// A place in the map of `inode` as "inode 12, block 7".
     static std::string place(const Inode& inode, uint64_t lbn);
@@ -58,7 +60,8 @@ public:
 
     void mark_dirty(Inode& inode);
     void forget_dirty(Inode& inode);
-    /// Everything that is dirty in core, into buffers; the open epoch's frees are sealed.
+    /// Everything that is dirty in core, into buffers; the open epoch's frees are
+    /// sealed.
     Result<void> collect(Transaction& tx);
     /// The sealed epoch is on the device.
     void committed(Transaction& tx);
@@ -69,8 +72,8 @@ public:
     /// [f, f + frags) is not used any more once `tx` is committed.
     void free_frags(Transaction& tx, FragNumber f, uint32_t frags);
     void free_inode(Transaction& tx, uint64_t number, bool was_dir);
-    /// Frees all that `inode` holds, and the inode: it has no name. Inodes whose last name is maybe
-    /// still on disk wait for it.
+    /// Frees all that `inode` holds, and the inode: it has no name. Inodes whose
+    /// last name is maybe still on disk wait for it.
     Result<void> reap(Inode& inode);
     bool is_doomed(uint64_t number) const;
     /// Space that a commit would make usable.
@@ -79,7 +82,8 @@ public:
     uint64_t pending_frags() const { return pending_frags_.load(std::memory_order_relaxed); }
     uint64_t pending_inodes() const { return pending_inodes_.load(std::memory_order_relaxed); }
 
-    /// Inodes without a name that are in use, for the log's list: number and mode.
+    /// Inodes without a name that are in use, for the log's list: number and
+    /// mode.
     void note_unlinked(uint64_t number, uint16_t mode);
     void forget_unlinked(uint64_t number);
     std::vector<std::pair<uint64_t, uint16_t>> unlinked() const;

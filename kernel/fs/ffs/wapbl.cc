@@ -1,5 +1,6 @@
-// Replay of NetBSD's log: wapbl(4); the records as sys/wapbl_replay.h of NetBSD lays them out. The
-// log is a ring of bytes behind two headers; records are padded to the log's blocks.
+// Replay of NetBSD's log: wapbl(4); the records as sys/wapbl_replay.h of NetBSD
+// lays them out. The log is a ring of bytes behind two headers; records are
+// padded to the log's blocks.
 #include "kernel/fs/ffs/wapbl.h"
 
 #include <fmt/format.h>
@@ -39,7 +40,8 @@ public:
     }
     uint64_t left() const { return left_; }
     uint64_t at() const { return at_; }
-    /// Device offset of the next byte; the piece up to the ring's end or `length`.
+    /// Device offset of the next byte; the piece up to the ring's end or
+    /// `length`.
     std::pair<uint64_t, uint64_t> piece(uint64_t length) const {
         return {start_ + at_, std::min(length, h_.circ_off + h_.circ_size - at_)};
     }

@@ -35,14 +35,16 @@ struct LogContents {
     uint32_t block_size = 512; // of each entry
 };
 
-/// None: no log was ever written here. EUCLEAN: the header contradicts itself or the superblock.
+/// None: no log was ever written here. EUCLEAN: the header contradicts itself
+/// or the superblock.
 FailureOr<std::optional<LogHeader>> read_log_header(host::BlockDevice& device,
                                                     const LogPlace& place, ByteOrder order);
 /// Walks the log from tail to head. Failure EUCLEAN: record and offset.
 FailureOr<LogContents> read_log(host::BlockDevice& device, const Geometry& geo);
 
-/// A device that shows what it will be like after the replay. Until materialize() nothing is
-/// written to the device itself and writing is refused; after it everything passes through.
+/// A device that shows what it will be like after the replay. Until
+/// materialize() nothing is written to the device itself and writing is
+/// refused; after it everything passes through.
 class LogOverlay final : public host::BlockDevice {
 public:
     LogOverlay(std::unique_ptr<host::BlockDevice> base, LogContents contents)

@@ -1,4 +1,5 @@
-// The attribute area of UFS2 inodes (extattr(9) of FreeBSD and NetBSD), and the operations on it.
+// The attribute area of UFS2 inodes (extattr(9) of FreeBSD and NetBSD), and the
+// operations on it.
 #include "kernel/fs/ffs/xattr.h"
 
 #include "kernel/fs/ffs/attrfile.h"
@@ -24,7 +25,8 @@ bool is_acl(std::string_view name) {
     return name == vfs::acl_access_name || name == vfs::acl_default_name;
 }
 
-// --- the BSDs' form of an ACL: a count, then 32 entries of tag, id, permissions ------------------
+// --- the BSDs' form of an ACL: a count, then 32 entries of tag, id,
+// permissions ------------------
 
 struct StoredAclEntry {
     raw32 tag, id;
@@ -136,7 +138,8 @@ Result<std::vector<std::byte>> read_area(Inode& inode) {
     return area;
 }
 
-/// Writes a new area beside the old one and lets the inode point to it: never half an area.
+/// Writes a new area beside the old one and lets the inode point to it: never
+/// half an area.
 Result<void> write_area(Transaction& tx, Inode& inode, std::span<const std::byte> area) {
     Volume& volume = inode.volume();
     const Geometry& geo = volume.geo;

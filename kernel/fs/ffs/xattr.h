@@ -1,14 +1,16 @@
-// Extended attributes. UFS2: an area of records in up to two blocks of the inode's own. UFS1: files
-// under /.attribute, which are read on read-only mounts.
+// Extended attributes. UFS2: an area of records in up to two blocks of the
+// inode's own. UFS1: files under /.attribute, which are read on read-only
+// mounts.
 //
-// Names. The disk knows two namespaces. FreeBSD stores the bare name, so does NetBSD's extattr(2);
-// NetBSD's xattr(2) stores the whole Linux name. Both are read; new ones are written as NetBSD does
-// on its own kind of UFS2 and bare elsewhere.
+// Names. The disk knows two namespaces. FreeBSD stores the bare name, so does
+// NetBSD's extattr(2); NetBSD's xattr(2) stores the whole Linux name. Both are
+// read; new ones are written as NetBSD does on its own kind of UFS2 and bare
+// elsewhere.
 //
 //     user.NAME               user namespace, NAME or user.NAME
-//     system.posix_acl_*      system namespace, posix1e.acl_*, in the form of acl(3) of the BSDs
-//     trusted.NAME            system namespace, NAME or trusted.NAME
-//     security.NAME           system namespace, security.NAME
+//     system.posix_acl_*      system namespace, posix1e.acl_*, in the form of
+//     acl(3) of the BSDs trusted.NAME            system namespace, NAME or
+//     trusted.NAME security.NAME           system namespace, security.NAME
 #pragma once
 
 #include "kernel/fs/ffs/bmap.h"
