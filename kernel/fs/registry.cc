@@ -14,11 +14,7 @@ namespace rump {
 
 std::span<const FileSystemType* const> filesystem_types() {
     static const std::array types{
-        &exfatfs::type(),
-        &msdosfs::type(),
-        &ext2::type(),
-        &ffs::type(),
-        &tmpfs::type(),
+        &exfatfs::type(), &msdosfs::type(), &ext2::type(), &ffs::type(), &tmpfs::type(),
     };
     return types;
 }
