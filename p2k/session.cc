@@ -2,6 +2,7 @@
 #include "p2k/session.h"
 
 #include "p2k/fuse_uring.h"
+#include "p2k/read_ahead.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -111,7 +112,7 @@ FailureOr<void> Session::mount(const std::string& mountpoint) {
         std::string reason = capture.last_line();
         return Failure(Errno::io, reason.empty() ? "the host refused the mount" : reason);
     }
-    mounted_ = true;
+    mountpoint_ = mountpoint;
     fd_ = fuse_session_fd(fuse_);
     const fuse_custom_io io = {
         .writev = send, .read = receive, .splice_receive = nullptr, .splice_send = nullptr};
@@ -132,6 +133,7 @@ FailureOr<void> Session::serve() {
     device_ = make_device_transport(fd_, *this, limits);
     if (auto started = device_->start(); !started.ok())
         return Failure(started.error(), "cannot start threads");
+    raise_read_ahead(mountpoint_, options_.adapter.max_write);
     return {};
 }
 

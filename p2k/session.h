@@ -74,7 +74,7 @@ private:
     int ended_fd_ = -1;
     int fd_ = -1;
     fuse_session* fuse_ = nullptr;
-    bool mounted_ = false;
+    std::string mountpoint_;
     std::unique_ptr<Adapter> adapter_;
     std::unique_ptr<Transport> device_;
     std::unique_ptr<Transport> uring_;
