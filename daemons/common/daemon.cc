@@ -19,6 +19,7 @@
 #include <grp.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -107,6 +108,13 @@ DaemonResult<void> Daemon::block_signals() {
     signals_ = ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals_ < 0) return DaemonError{ExitCode::system, "cannot make a signal descriptor"};
     return {};
+}
+
+/// Nothing that this process runs gets privileges that it lacks. Before any thread starts, as
+/// threads inherit it. Not for ordinary users, whose mounts come and go by fusermount3, which is
+/// set-user-ID.
+void confine() {
+    if (::geteuid() == 0) (void)::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
 DaemonResult<std::unique_ptr<host::BlockDevice>> Daemon::open_image() {
@@ -254,6 +262,7 @@ int Daemon::finish() {
 }
 
 DaemonResult<int> Daemon::run(Launch& launch) {
+    confine();
     TRY(block_signals());
     TRY(mount_kernel());
     TRY(mount_host());

@@ -1,9 +1,11 @@
 # Command lines: what is refused, in which words, with which exit code of mount(8), and that nothing
 # has changed then.
+import contextlib
 import os
+import subprocess
 import sys
 
-from harness import (NOBODY, ROOT, as_user, check, equal, fuse_mount, main, mounted, need_user_mounts,
+from harness import (NOBODY, ROOT, Skip, as_user, check, counters, equal, fuse_mount, main, mounted, need_user_mounts,
                      refused, run, tool)
 
 
@@ -98,18 +100,84 @@ def test_fakeroot_may_everything(scratch):
         equal(run(as_user(["sh", "-c", script])).stdout, "1:2:4600\n0:0\n", "owners")
 
 
+URING = "/sys/module/fuse/parameters/enable_uring"
+
+
+def uring_offered():
+    try:
+        with open(URING, encoding="ascii") as value:
+            return value.read().strip() == "Y"
+    except OSError:
+        return False
+
+
 def test_transport_that_the_host_lacks(scratch):
     where = scratch.folder()
+    if not uring_offered():
+        done = subprocess.run(tmpfs("-o", "transport=uring", where), capture_output=True, text=True,
+                              check=False)
+        if not uring_offered(): # still
+            equal(done.returncode, 32, "exit code")
+            check(where in done.stderr and "io_uring" in done.stderr, done.stderr)
+            equal(mounted(where), None, "nothing mounted")
+    elsewhere = scratch.folder("auto")
+    with fuse_mount(scratch, "rump_tmpfs", options=["transport=auto"], mountpoint=elsewhere):
+        os.mkdir(elsewhere + "/d")
+
+
+@contextlib.contextmanager
+def uring_switched_on():
+    """Root switches it on, and back."""
+    before = uring_offered()
+    if not before:
+        if not os.access(URING, os.W_OK):
+            raise Skip("FUSE over io_uring is off, and not ours to switch on")
+        with open(URING, "w", encoding="ascii") as switch:
+            switch.write("Y")
     try:
-        with open("/sys/module/fuse/parameters/enable_uring", encoding="ascii") as value:
-            offered = value.read().strip() == "Y"
-    except OSError:
-        offered = False
-    if not offered:
-        refused(tmpfs("-o", "transport=uring", where), 32, where, "io_uring")
-        equal(mounted(where), None, "nothing mounted")
-    with fuse_mount(scratch, "rump_tmpfs", options=["transport=auto"], mountpoint=where):
-        os.mkdir(where + "/d")
+        yield
+    finally:
+        if not before:
+            with open(URING, "w", encoding="ascii") as switch:
+                switch.write("N")
+
+
+def work(where, seed, rounds):
+    """What one of several clients does: files made, read back, renamed, removed."""
+    return (f"import os, random\n"
+            f"random.seed({seed})\n"
+            f"base = {where!r} + '/p{seed}'\n"
+            f"os.mkdir(base)\n"
+            f"for i in range({rounds}):\n"
+            f"    data = random.randbytes(random.choice((0, 1, 4096, 70000, 300000)))\n"
+            f"    name = f'{{base}}/{{i}}'\n"
+            f"    with open(name, 'wb') as file:\n"
+            f"        file.write(data)\n"
+            f"        if i % 8 == 0: os.fsync(file.fileno())\n"
+            f"    os.rename(name, name + 'x')\n"
+            f"    assert open(name + 'x', 'rb').read() == data\n"
+            f"    assert len(os.listdir(base)) == 1 + i // 2\n"
+            f"    if i % 2 == 0: os.unlink(name + 'x')\n")
+
+
+def parallel_clients(scratch, transport):
+    where = scratch.folder()
+    with fuse_mount(scratch, "rump_tmpfs", options=[f"transport={transport}", "size=256M"],
+                    mountpoint=where):
+        equal(counters(where)["fuse.transport"], transport, "transport")
+        clients = [scratch.start([sys.executable, "-c", work(where, seed, 60)]) for seed in range(6)]
+        for client in clients:
+            equal(client.wait(300), 0, "client")
+        equal(sum(len(files) for _, _, files in os.walk(where)), 6 * 30, "files that stay")
+
+
+def test_parallel_clients_over_dev_fuse(scratch):
+    parallel_clients(scratch, "dev")
+
+
+def test_parallel_clients_over_io_uring(scratch):
+    with uring_switched_on():
+        parallel_clients(scratch, "uring")
 
 
 if __name__ == "__main__":
