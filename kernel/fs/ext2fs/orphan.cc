@@ -32,10 +32,23 @@ void Ext2Mount::add_removed(Node& node) {
 bool Ext2Mount::take_removed(Node& node) {
     MutexGuard guard(orphan_lock_);
     const auto was = std::exchange(node.removal_, Node::Removal::none);
-    if (was == Node::Removal::orphan) {
-        remove_orphan(node);
-        return false;
+    if (was == Node::Removal::pending) return remove_pending(node);
+    if (was == Node::Removal::none) return false;                // an orphan of an earlier mount
+    if (Node* before = remove_orphan(node)) mark_dirty(*before); // names another successor now
+    return false;
+}
+
+void Ext2Mount::forget(Node& node) {
+    if (node.unlinked()) {
+        MutexGuard guard(orphan_lock_);
+        const auto was = std::exchange(node.removal_, Node::Removal::none);
+        if (was == Node::Removal::pending) (void)remove_pending(node);
+        if (was == Node::Removal::orphan) (void)remove_orphan(node);
     }
+    if (node.dirty()) mark_clean(node);
+}
+
+bool Ext2Mount::remove_pending(Node& node) {
     for (auto* list : {&removed_open_, &removed_committing_}) {
         // Most go as soon as they are removed: the last one is the likeliest.
         const auto it = std::find(list->rbegin(), list->rend(), &node);
@@ -44,17 +57,15 @@ bool Ext2Mount::take_removed(Node& node) {
         list->pop_back();
         return true;
     }
-    return false; // an orphan of an earlier mount
+    return false;
 }
 
-void Ext2Mount::remove_orphan(Node& node) {
+/// Returns the one before it on the list, null when it was the first.
+Node* Ext2Mount::remove_orphan(Node& node) {
     if (node.orphan_next_) node.orphan_next_->orphan_previous_ = node.orphan_previous_;
-    if (Node* before = node.orphan_previous_) {
-        before->orphan_next_ = node.orphan_next_;
-        mark_dirty(*before); // it names another successor now
-    } else {
-        orphans_ = node.orphan_next_;
-    }
+    Node* before = node.orphan_previous_;
+    (before ? before->orphan_next_ : orphans_) = node.orphan_next_;
+    return before;
 }
 
 void Ext2Mount::delete_later(Node& node, uint32_t dtime, FreeList&& freed) {

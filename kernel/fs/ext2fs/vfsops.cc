@@ -6,6 +6,7 @@
 #include "kernel/kern/kernel.h"
 #include "kernel/vfs/buffer_cache.h"
 #include "kernel/vfs/epoch.h"
+#include "kernel/vfs/vnode_cache.h"
 
 #include <algorithm>
 #include <array>
@@ -76,6 +77,8 @@ Ext2Mount::Ext2Mount(Kernel& kernel, const FileSystemType& type, MountArgs args,
       state_at_mount_(sb.state), hash_(hash_of_superblock(sb)),
       allocator_(volume_, sb.reserved_blocks, sb.state == disk::state_valid),
       xattrs_(volume_, allocator_), sb_(sb), stored_(sb) {}
+
+Ext2Mount::~Ext2Mount() { vnodes().drop_inactive(true); }
 
 FailureOr<std::unique_ptr<Mount>> Ext2Mount::create(Kernel& kernel, const FileSystemType& type,
                                                     MountArgs args) {
@@ -265,18 +268,18 @@ Result<void> Ext2Mount::store_node(Transaction& tx, Node& node) {
 // -----------------------------------------------------------------------------------------------
 
 Result<void> Ext2Mount::epoch_collect(Transaction& tx) {
-    std::vector<Node*> nodes;
-    {
-        MutexGuard guard(dirty_lock_);
-        nodes.swap(dirty_);
-    }
-    std::sort(nodes.begin(), nodes.end(),
-              [](const Node* a, const Node* b) { return a->number() < b->number(); });
     Result<void> result;
-    for (Node* node : nodes)
-        if (auto stored = store_node(tx, *node); !stored) result = stored;
-    // Only now may they be reclaimed.
-    for (Node* node : nodes) node->dirty_slot_.store(Node::not_dirty, std::memory_order_release);
+    {
+        // Held all along: a node may end meanwhile where nothing can be written any more.
+        MutexGuard guard(dirty_lock_);
+        std::sort(dirty_.begin(), dirty_.end(),
+                  [](const Node* a, const Node* b) { return a->number() < b->number(); });
+        for (Node* node : dirty_)
+            if (auto stored = store_node(tx, *node); !stored) result = stored;
+        for (Node* node : dirty_)
+            node->dirty_slot_.store(Node::not_dirty, std::memory_order_release);
+        dirty_.clear();
+    }
     TRY(std::move(result));
     {
         MutexGuard guard(orphan_lock_);

@@ -13,6 +13,8 @@ class Node;
 
 class Ext2Mount final : public Mount {
 public:
+    /// Vnodes go first: they leave our lists.
+    ~Ext2Mount() override;
     static FailureOr<std::unique_ptr<Mount>> create(Kernel& kernel, const FileSystemType& type,
                                                     MountArgs args);
 
@@ -39,6 +41,9 @@ public:
     /// It gives up its inode: it is on no list any more. True: its name's removal is not committed
     /// yet, so that the inode must stay as it is on the device until then.
     bool take_removed(Node& node);
+    /// A node ends, maybe dirty or without a name on a mount that may write no more: no list knows
+    /// it afterwards.
+    void forget(Node& node);
     /// Deletes such an inode, and frees `freed`, when the open epoch is committed.
     void delete_later(Node& node, uint32_t dtime, FreeList&& freed);
     /// Turns a feature on that something now uses. Within a transaction.
@@ -67,7 +72,8 @@ private:
     void refresh_superblock() REQUIRES(super_lock_);
     Result<void> write_superblock() REQUIRES(super_lock_);
     Result<void> write_backups() REQUIRES(super_lock_);
-    void remove_orphan(Node& node) REQUIRES(orphan_lock_);
+    Node* remove_orphan(Node& node) REQUIRES(orphan_lock_);
+    bool remove_pending(Node& node) REQUIRES(orphan_lock_);
     void settle_removed();
     void delete_inodes(Transaction& tx);
     void process_orphans();

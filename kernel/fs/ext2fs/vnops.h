@@ -13,7 +13,10 @@ public:
     Node(Ext2Mount& mount, const Inode& inode)
         : Vnode(mount, InodeNumber(inode.number), inode.generation, inode.type()), inode_(inode),
           unlinked_(inode.links == 0) {}
-    ~Node() override { delete cache_.load(std::memory_order_relaxed); }
+    ~Node() override {
+        fs().forget(*this);
+        delete cache_.load(std::memory_order_relaxed);
+    }
 
     Ext2Mount& fs() const { return static_cast<Ext2Mount&>(mount()); }
     const Inode& inode() const { return inode_; }
