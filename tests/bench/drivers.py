@@ -86,6 +86,10 @@ class Driver:
             empty.rmdir()
         elif self.image_type == "fat":
             run("mkfs.fat", "-F", "32", "-C", self.image, self.bench.image_mib * 1024)
+        elif self.image_type == "exfat":
+            with open(self.image, "wb") as file:
+                file.truncate(self.bench.image_mib << 20)
+            run("mkfs.exfat", self.image)
 
     def mount(self):
         raise NotImplementedError
@@ -284,6 +288,7 @@ def all_drivers(bench):
         Ours(bench, "ext2fs-uring", "rump_ext2fs over io_uring", "rump_ext2fs", "ext2", "uring"),
         Ours(bench, "ffs", "rump_ffs over /dev/fuse", "rump_ffs", "ffs", "dev"),
         Ours(bench, "msdos", "rump_msdos over /dev/fuse", "rump_msdos", "fat", "dev"),
+        Ours(bench, "exfat", "rump_exfat over /dev/fuse", "rump_exfat", "exfat", "dev"),
         Ours(bench, "tmpfs", "rump_tmpfs over /dev/fuse", "rump_tmpfs", None, "dev"),
         HostKernel(bench, "kernel", "Linux ext4 driver, ext2 image on a loop device"),
         Fuse2fs(bench, "fuse2fs", "fuse2fs of e2fsprogs"),
