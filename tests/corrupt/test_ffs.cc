@@ -1,5 +1,5 @@
-// Random lies in FFS images: fields set to what they must not be, single bytes of metadata; and
-// each class of lie that images of FFS have been met with.
+// Random lies in FFS images: fields set to what they must not be, single bytes of metadata, in both
+// versions and orders, with and without a log.
 #include "tests/corrupt/driver.h"
 #include "tests/support/long_run.h"
 

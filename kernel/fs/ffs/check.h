@@ -97,7 +97,8 @@ private:
     std::vector<uint8_t> used_; // a bit for each fragment
     std::vector<CheckedInode> inodes_;
     uint64_t claimed_ = 0;
-    uint64_t totals_[4] = {}; // ndir, nbfree, nifree, nffree
+    uint64_t totals_[4] = {};              // ndir, nbfree, nifree, nffree
+    std::vector<uint32_t> written_inodes_; // of each group: those that were ever initialised
     uint64_t lost_found_ = 0;
     bool unrepaired_ = false;
     bool changed_ = false;

@@ -212,6 +212,7 @@ Result<void> Checker::blocks_and_sizes() {
             const uint32_t inited = geo_.order.get(h.initediblk);
             if (geo_.order.get(h.magic) == disk::cg_magic && inited <= geo_.ipg) count = inited;
         }
+        written_inodes_.push_back(count);
         TRY(group_inodes(cg, count));
     }
     if (inodes_[disk::root_inode].state != CheckedInode::State::dir)

@@ -77,9 +77,11 @@ Result<uint64_t> Checker::find_name(uint64_t dir, std::string_view name) {
 /// root.
 Result<uint64_t> Checker::make_lost_found() {
     uint64_t number = 0, address = 0;
-    // Among the inodes next to the root's, which every group has initialised.
-    for (uint64_t n = disk::root_inode + 1; n < std::min(geo_.inopb, geo_.ipg) && number == 0; ++n)
-        if (inodes_[n].state == CheckedInode::State::free) number = n;
+    for (uint32_t cg = 0; cg < geo_.ncg && number == 0; ++cg)
+        for (uint32_t i = 0; i < written_inodes_[cg] && number == 0; ++i)
+            if (const uint64_t n = uint64_t{cg} * geo_.ipg + i;
+                n > disk::root_inode && inodes_[n].state == CheckedInode::State::free)
+                number = n;
     for (uint64_t f = 0; f + geo_.frag <= geo_.size && address == 0; f += geo_.frag) {
         bool free = geo_.is_data(f, geo_.frag);
         for (uint64_t k = f; k < f + geo_.frag && free; ++k) free = !used(k);
