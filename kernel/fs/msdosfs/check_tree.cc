@@ -65,33 +65,39 @@ Result<Checker::Open> Checker::open_root() {
     return root;
 }
 
-/// None: there is nothing to be read.
-Result<std::optional<Checker::Open>> Checker::open_directory(const Pending& pending) {
+Checker::Walk Checker::walk_directory(const std::string& path, uint32_t first) {
+    uint64_t most = uint64_t{disk::directory_entries_max} * disk::dirent_size;
+    Walk chain = walk(first, std::max<uint64_t>(most >> geometry_.cluster_shift, 1));
+    if (chain.broken && !chain.clusters.empty() &&
+        wrong("directory-chain", path + "/", fmt::format("its chain {}", chain.broken)))
+        cut(chain.clusters, chain.clusters.size());
+    return chain;
+}
+
+Result<Checker::Open> Checker::open_directory(const Pending& pending) {
     Open dir;
     dir.path = pending.path;
-    dir.cluster = pending.cluster;
+    dir.cluster = pending.chain.clusters[0];
     dir.parent = pending.parent;
     dir.root = geometry_.is_fat32() && pending.path.empty();
     dir.part_size = geometry_.cluster_size;
-    uint64_t most = uint64_t{disk::directory_entries_max} * disk::dirent_size;
-    Walk chain = walk(pending.cluster, std::max<uint64_t>(most >> geometry_.cluster_shift, 1));
-    if (chain.broken && wrong("directory-chain", dir.path + "/",
-                              fmt::format("its chain {}", chain.broken), !chain.clusters.empty()))
-        cut(chain.clusters, chain.clusters.size());
-    if (chain.clusters.empty()) return std::optional<Open>{};
-    for (uint32_t cluster : chain.clusters) {
+    for (uint32_t cluster : pending.chain.clusters) {
         uint64_t offset = geometry_.offset_of(Cluster(cluster));
         size_t at = dir.bytes.size();
         dir.bytes.resize(at + geometry_.cluster_size);
         dir.parts.push_back(offset);
         TRY(device_.read(offset, std::span(dir.bytes).subspan(at)));
     }
-    return std::optional<Open>{std::move(dir)};
+    return dir;
 }
 
 Result<void> Checker::check_tree() {
     if (geometry_.is_fat32()) {
-        pending_.push_back({"", geometry_.root_cluster.value(), 0});
+        Walk chain = walk_directory("", geometry_.root_cluster.value());
+        if (!chain.clusters.empty())
+            pending_.push_back({"", std::move(chain), 0});
+        else
+            wrong("root-directory", "/", "its first cluster is free or bad", false);
     } else {
         Open root = TRY(open_root());
         TRY(check_directory(root));
@@ -99,7 +105,8 @@ Result<void> Checker::check_tree() {
     while (!pending_.empty()) {
         Pending next = std::move(pending_.back());
         pending_.pop_back();
-        if (auto dir = TRY(open_directory(next))) TRY(check_directory(*dir));
+        Open dir = TRY(open_directory(next));
+        TRY(check_directory(dir));
     }
     return {};
 }
@@ -227,9 +234,8 @@ Result<void> Checker::check_entry(Open& dir, size_t slot, const std::string& pat
         TRY(write_slot(dir, slot));
     }
     uint32_t first = first_of(entry, geometry_);
-    bool usable = geometry_.is_cluster(first) && !owned_[first] && table_[first] != 0 &&
-                  table_[first] != end_mark() - 8;
-    if (!usable) {
+    Walk chain = walk_directory(path, first);
+    if (chain.clusters.empty()) {
         // Nothing of it can be read, or it is another directory under a second name.
         if (wrong("directory-cluster", path, fmt::format("first cluster is {}", first))) {
             entry.name[0] = disk::name_deleted;
@@ -237,7 +243,7 @@ Result<void> Checker::check_entry(Open& dir, size_t slot, const std::string& pat
         }
         return {};
     }
-    pending_.push_back({path, first, dir.root ? 0 : dir.cluster});
+    pending_.push_back({path, std::move(chain), dir.root ? 0 : dir.cluster});
     return {};
 }
 

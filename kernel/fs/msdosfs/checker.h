@@ -30,15 +30,17 @@ private:
         uint32_t parent = 0;
         bool root = false;
     };
-    struct Pending {
-        std::string path;
-        uint32_t cluster;
-        uint32_t parent;
-    };
     /// What a walk along a chain found.
     struct Walk {
         std::vector<uint32_t> clusters; // owned by this file now
         const char* broken = nullptr;   // why it does not end as it should
+    };
+    /// A directory that is to be read. Its clusters are taken when its entry is met, so that a
+    /// second entry for them is known as such.
+    struct Pending {
+        std::string path;
+        Walk chain;
+        uint32_t parent;
     };
 
     // checker.cc
@@ -57,7 +59,8 @@ private:
     // check_tree.cc
     Result<void> check_tree();
     Result<Open> open_root();
-    Result<std::optional<Open>> open_directory(const Pending& pending);
+    Result<Open> open_directory(const Pending& pending);
+    Walk walk_directory(const std::string& path, uint32_t first);
     Result<void> check_directory(Open& dir);
     Result<void> check_dots(Open& dir);
     Result<void> check_entry(Open& dir, size_t slot, const std::string& path);
