@@ -126,6 +126,9 @@ void Adapter::Requests::lseek(fuse_req_t req, fuse_ino_t id, off_t offset, int w
     answer(req, [&](Adapter& self) -> Result<void> {
         if (offset < 0) return Errno::nxio;
         if (whence != SEEK_DATA && whence != SEEK_HOLE) return Errno::inval;
+        // What the host has yet to write back may lie in what is a hole here: told of a hole, a
+        // copier would lose it. After ENOSYS the host takes all of every file for data.
+        if (!self.mount_.read_only()) return Errno::nosys;
         const Seek what = whence == SEEK_DATA ? Seek::data : Seek::hole;
         Vnode& vnode = *TRY(self.node(id));
         const uint64_t found = TRY(vfs::seek(vnode, static_cast<uint64_t>(offset), what));
