@@ -36,6 +36,8 @@ public:
     void mark_dirty(Node& node);
     /// Its table block has been written by other means.
     void mark_clean(Node& node);
+    /// Puts the in-core inode into its table. Within a transaction. EIO, EUCLEAN.
+    Result<void> store_node(Transaction& tx, Node& node);
     /// The node has lost its last name. Within a transaction, where nothing can fail any more.
     void add_removed(Node& node);
     /// It gives up its inode: it is on no list any more. True: its name's removal is not committed
@@ -67,7 +69,6 @@ private:
     FailureOr<void> start();
     FailureOr<void> root_vnode_check();
     Result<std::unique_ptr<Node>> load_node(InodeNumber number, bool orphan);
-    Result<void> store_node(Transaction& tx, Node& node);
     Result<void> store_superblock(Transaction& tx);
     void refresh_superblock() REQUIRES(super_lock_);
     Result<void> write_superblock() REQUIRES(super_lock_);

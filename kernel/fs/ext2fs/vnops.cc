@@ -373,6 +373,9 @@ Result<void> Node::inactive() {
     auto tx = TRY(mount().begin());
     Volume& v = fs().volume();
     FreeList freed;
+    // As it is now: blocks that it gave up in this epoch may belong to others in the next one,
+    // while the inode still waits for its deletion.
+    TRY(fs().store_node(tx, *this));
     const bool name_pending = fs().take_removed(*this);
     if (inode_.has_blocks(geometry())) TRY(free_blocks(v, tx, inode_, 0, UINT64_MAX, freed));
     TRY(fs().xattrs().drop_block(tx, inode_, freed));
