@@ -98,6 +98,7 @@ Result<void> set_xflags(const Call& call) {
 Result<void> trim(const Call& call) {
     auto range = TRY(call.argument<fstrim_range>());
     if (!call.may_trim) return Errno::perm;
+    TRY(call.vnode.mount().sync()); // what was freed lately is free on the device first
     range.len = TRY(call.vnode.mount().trim(range.start, range.len, range.minlen));
     return call.give(range);
 }

@@ -7,6 +7,7 @@ import os
 import stat
 import struct
 import sys
+import time
 
 from harness import (Skip, check, equal, errno_is, fuse_mount, has_daemon, main, make_ext2, need_root,
                      run)
@@ -132,8 +133,9 @@ def test_sparse_files(scratch):
             file.seek(1 << 20)
             file.write(b"x" * 65536)
             os.fsync(file.fileno())
-            equal(os.lseek(file.fileno(), 0, os.SEEK_DATA), 1 << 20, daemon)
-            equal(os.lseek(file.fileno(), 1 << 20, os.SEEK_HOLE), (1 << 20) + 65536, daemon)
+            # The host may hold data that it has yet to write: all is data while that can be.
+            equal(os.lseek(file.fileno(), 0, os.SEEK_DATA), 0, daemon)
+            equal(os.lseek(file.fileno(), 0, os.SEEK_HOLE), (1 << 20) + 65536, daemon)
             with errno_is(errno.ENXIO, daemon):
                 os.lseek(file.fileno(), 1 << 21, os.SEEK_DATA)
             run(["fallocate", "-p", "-o", str(1 << 20), "-l", "32768", where + "/a"])
@@ -144,6 +146,24 @@ def test_sparse_files(scratch):
             equal(os.stat(where + "/a").st_size, before, f"{daemon}: kept size")
             run(["fallocate", "-l", "4M", where + "/a"])
             equal(os.stat(where + "/a").st_size, 4 << 20, f"{daemon}: size")
+
+
+def test_holes_are_told_of_on_a_read_only_mount(scratch):
+    if not has_daemon("rump_ext2fs"):
+        raise Skip("no daemon with a device")
+    image = make_ext2(scratch.file("image"), 32)
+    where = scratch.folder("mnt")
+    with fuse_mount(scratch, "rump_ext2fs", image, options=("fakeroot",), mountpoint=where):
+        with open(where + "/a", "wb") as file:
+            file.seek(1 << 20)
+            file.write(b"x" * 65536)
+            file.truncate(4 << 20)
+    with fuse_mount(scratch, "rump_ext2fs", image, options=("ro",), mountpoint=where):
+        with open(where + "/a", "rb") as file:
+            equal(os.lseek(file.fileno(), 0, os.SEEK_DATA), 1 << 20)
+            equal(os.lseek(file.fileno(), 1 << 20, os.SEEK_HOLE), (1 << 20) + 65536)
+            with errno_is(errno.ENXIO):
+                os.lseek(file.fileno(), 2 << 20, os.SEEK_DATA)
 
 
 def test_copy_file_range(scratch):
@@ -205,7 +225,11 @@ def test_trim(scratch):
         os.unlink(where + "/a")
         fd = os.open(where, os.O_RDONLY)
         os.fsync(fd)
-        answer = fcntl.ioctl(fd, FITRIM, struct.pack("QQQ", 0, 2**64 - 1, 0))
+        for _ in range(50): # the host lets go of a removed file in its own time
+            answer = fcntl.ioctl(fd, FITRIM, struct.pack("QQQ", 0, 2**64 - 1, 0))
+            if os.stat(image).st_blocks * 512 < 8 << 20:
+                break
+            time.sleep(0.1)
         os.close(fd)
         check(struct.unpack("QQQ", answer)[1] > 16 << 20, "bytes trimmed")
     check(os.stat(image).st_blocks * 512 < 8 << 20, "the host has its space back")

@@ -71,6 +71,7 @@ Node* Ext2Mount::remove_orphan(Node& node) {
 void Ext2Mount::delete_later(Node& node, uint32_t dtime, FreeList&& freed) {
     allocator_.expect(freed, 1);
     MutexGuard guard(orphan_lock_);
+    deleting_.insert(node.inode_.number);
     deletions_open_.push_back({node.inode_.number, dtime, node.is_dir(), std::move(freed)});
 }
 
@@ -106,6 +107,8 @@ void Ext2Mount::delete_inodes(Transaction& tx) {
         inode.dtime = deletion.dtime;
         allocator_.release(std::move(deletion.freed));
         allocator_.release_inode(number, deletion.directory);
+        MutexGuard guard(orphan_lock_);
+        deleting_.erase(deletion.number);
     }
 }
 

@@ -222,6 +222,10 @@ Result<std::unique_ptr<Node>> Ext2Mount::load_node(InodeNumber number, bool orph
 }
 
 Result<std::unique_ptr<Vnode>> Ext2Mount::load(InodeNumber number) {
+    {
+        MutexGuard guard(orphan_lock_);
+        if (deleting_.contains(static_cast<uint32_t>(number.value()))) return Errno::stale;
+    }
     return std::unique_ptr<Vnode>(TRY(load_node(number, false)));
 }
 

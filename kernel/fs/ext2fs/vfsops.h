@@ -7,6 +7,8 @@
 #include "kernel/fs/ext2fs/xattr.h"
 #include "kernel/sys/mount.h"
 
+#include <unordered_set>
+
 namespace rump::ext2 {
 
 class Node;
@@ -111,6 +113,8 @@ private:
     };
     std::vector<Deletion> deletions_open_ GUARDED_BY(orphan_lock_);
     std::vector<Deletion> deletions_committing_ GUARDED_BY(orphan_lock_);
+    /// The numbers of both: what the device says of them is no file any more.
+    std::unordered_set<uint32_t> deleting_ GUARDED_BY(orphan_lock_);
 };
 
 } // namespace rump::ext2
