@@ -54,6 +54,8 @@ run_tests() {
 
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
     export ASAN_OPTIONS=strict_string_checks=1:detect_stack_use_after_return=1
+    # libfuse frees the mountpoint's name only when it unmounts itself, which our daemons do.
+    export LSAN_OPTIONS=suppressions=$top/scripts/lsan.supp:print_suppressions=0
     export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 
     if [ -n "$plain" ] && built build gcc; then

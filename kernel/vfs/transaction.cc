@@ -4,7 +4,7 @@
 #include "kernel/vfs/cached_block.h"
 #include "kernel/vfs/epoch.h"
 
-#include <cstring>
+#include <algorithm>
 
 namespace rump {
 
@@ -41,7 +41,8 @@ void Transaction::undo() {
     for (size_t i = steps_.size(); i-- > 0;) {
         UndoStep& step = steps_[i];
         if (step.buf)
-            std::memcpy(step.buf.block_->data + step.offset, saved_.data() + step.at, step.length);
+            std::copy_n(saved_.begin() + static_cast<ptrdiff_t>(step.at), step.length,
+                        step.buf.block_->data + step.offset);
         else
             actions_[step.at]();
     }

@@ -132,9 +132,9 @@ TEST_CASE("order() holds within the directory phase, and refuses a circle") {
 
 TEST_CASE("what a commit frees is usable after it, and sync writes that too") {
     Fixture f;
-    int rounds = 0;
-    f.world.mount->on_committed = [&](Transaction& tx) {
-        if (rounds++ == 0) f.put(tx, 30, 0, WritePhase::allocation);
+    auto rounds = std::make_shared<int>(0); // the unmount commits, too
+    f.world.mount->on_committed = [&f, rounds](Transaction& tx) {
+        if ((*rounds)++ == 0) f.put(tx, 30, 0, WritePhase::allocation);
     };
     {
         Transaction tx = f.world.mount->begin().value();

@@ -94,7 +94,8 @@ void put_entry(std::span<std::byte> bytes, uint32_t offset, uint32_t rec_len, ui
     d.name_len = static_cast<uint8_t>(name.size());
     d.file_type = file_type;
     std::memcpy(bytes.data() + offset, &d, sizeof d);
-    std::memcpy(bytes.data() + offset + sizeof d, name.data(), name.size());
+    std::copy_n(name.data(), name.size(),
+                reinterpret_cast<char*>(bytes.data()) + offset + sizeof d);
 }
 
 std::optional<uint32_t> insert_entry(Transaction& tx, Buf& buf, std::string_view name,
