@@ -16,6 +16,15 @@
 namespace rump::images {
 namespace {
 
+using Kind = OptionSpec::Kind;
+
+constexpr OptionSpec specs[] = {
+    {"offset", Kind::size, "BYTES", "where the file system, or the disk, begins in the image"},
+    {"size", Kind::size, "BYTES", "how long it is"},
+    {"part", Kind::text, "WHICH", "a partition: its number, BSD letter, name or UUID"},
+    {"cow", Kind::text, "[FILE]", "never write to the image: changes go to FILE, or vanish"},
+};
+
 /// Where a partition is within the host's file.
 FailureOr<host::FileDeviceOptions>
 partition_window(const std::string& path, const ImageOptions& options, const std::string& which) {
@@ -34,6 +43,21 @@ partition_window(const std::string& path, const ImageOptions& options, const std
 }
 
 } // namespace
+
+std::span<const OptionSpec> image_option_specs() { return specs; }
+
+FailureOr<void> set_image_option(ImageOptions& image, std::string_view name,
+                                 std::optional<std::string_view> value) {
+    if (name == "cow") image.cow = true;
+    if (name == "cow" && (!value || value->empty())) return {}; // its file may be left out
+    OptionSet checked;
+    TRY(checked.set(specs, name, value));
+    if (name == "offset") image.offset = checked.number(name, 0);
+    if (name == "size") image.size = checked.number(name, 0);
+    if (name == "part") image.partition = checked.text(name);
+    if (name == "cow") image.cow_file = checked.text(name);
+    return {};
+}
 
 FailureOr<void> create_file(const std::string& path, uint64_t size) {
     struct stat status;

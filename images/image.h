@@ -4,6 +4,7 @@
 
 #include "hostshim/block_device.h"
 #include "hostshim/file_device.h"
+#include "kernel/sys/options.h"
 
 #include <memory>
 #include <string>
@@ -19,6 +20,12 @@ struct ImageOptions {
     bool cow = false;      // changes live in memory and vanish; the image is opened for reading
     std::string cow_file;  // changes live in this delta file instead
 };
+
+/// The -o options that say what of an image is meant: offset, size, part, cow.
+std::span<const OptionSpec> image_option_specs();
+/// Sets one of them. Failure EINVAL names the option and says what it takes.
+FailureOr<void> set_image_option(ImageOptions& image, std::string_view name,
+                                 std::optional<std::string_view> value);
 
 /// An argument taken apart: "disk.img%PART:e%" names a partition behind the image's name, as ukfs
 /// has always had it ("%DISKLABEL:e%" is the same). A file that really has such a name is taken as

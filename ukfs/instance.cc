@@ -4,6 +4,7 @@
 #include "images/identify.h"
 #include "images/image.h"
 #include "kernel/fs/registry.h"
+#include "kernel/sys/mount_options.h"
 #include "ukfs/options.h"
 
 #include <fmt/format.h>
@@ -88,6 +89,7 @@ FailureOr<void> open_instance(ukfs& fs, const char* image, const ukfs_open_args&
         options = TRY(parse_options(view(args.options), type, Purpose::mount));
         if (args.read_only) options.mount.read_only = true;
     }
+    TRY(check_mount_options(options.mount));
 
     MountArgs mount_args{.device = std::move(device), .options = std::move(options.mount)};
     auto mounted = fs.kernel.mount(*type, std::move(mount_args));

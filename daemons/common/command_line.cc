@@ -2,6 +2,8 @@
 // them.
 #include "daemons/common/command_line.h"
 
+#include "kernel/sys/mount_options.h"
+
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -15,31 +17,16 @@ namespace {
 
 using Kind = OptionSpec::Kind;
 
-constexpr OptionSpec common_options[] = {
-    {"ro", Kind::flag, "", "read-only"},
-    {"rw", Kind::flag, "", "read and write (default)"},
-    {"offset", Kind::size, "BYTES", "the file system begins here in the image"},
-    {"size", Kind::size, "BYTES", "and is this long"},
-    {"part", Kind::text, "PART", "a partition: its number, BSD letter, name or UUID"},
-    {"cow", Kind::text, "[FILE]", "never write to the image: changes go to FILE, or vanish"},
-    {"uid", Kind::number, "ID", "show this owner for all files"},
-    {"gid", Kind::number, "ID", "show this group for all files"},
-    {"umask", Kind::octal, "MODE", "take these bits from all modes"},
+/// Beside those of images and of mounts, which all hosts have.
+constexpr OptionSpec daemon_options[] = {
     {"fakeroot", Kind::flag, "", "every operation is allowed, as if you were root"},
     {"allow_other", Kind::flag, "", "other users may use the mount, as modes permit"},
     {"allow_root", Kind::flag, "", "root may use the mount"},
     {"default_permissions", Kind::flag, "",
      "the host checks permissions (default; root: see rump(7))"},
-    {"noatime", Kind::flag, "", "never update access times"},
-    {"relatime", Kind::flag, "", "update access times once a day or after changes (default)"},
-    {"strictatime", Kind::flag, "", "always update access times"},
     {"nosuid", Kind::flag, "", "ignore set-user-ID bits (default)"},
     {"nodev", Kind::flag, "", "ignore device nodes (default)"},
     {"noexec", Kind::flag, "", "execute nothing"},
-    {"sync", Kind::flag, "", "every operation is durable when it returns"},
-    {"errors", Kind::text, "WHAT", "after corruption: remount-ro (default), continue, abort"},
-    {"norecovery", Kind::flag, "", "with ro: leave a log alone, do not replay it in memory"},
-    {"cache", Kind::size, "BYTES", "memory for metadata (default 8M)"},
     {"threads", Kind::number, "N", "threads that serve requests (default: CPUs + 2)"},
     {"poll", Kind::number, "US", "wait busily for requests up to this long (default 50)"},
     {"transport", Kind::text, "NAME", "auto (default), uring or dev"},
@@ -68,21 +55,6 @@ bool ignored(std::string_view name) {
 
 DaemonError usage(std::string text) { return {ExitCode::usage, std::move(text)}; }
 
-/// The options of one -o: separated by commas, a backslash keeps the next character.
-std::vector<std::string> split_options(std::string_view text) {
-    std::vector<std::string> options(1);
-    for (size_t i = 0; i < text.size(); ++i) {
-        if (text[i] == '\\' && i + 1 < text.size())
-            options.back().push_back(text[++i]);
-        else if (text[i] == ',')
-            options.emplace_back();
-        else
-            options.back().push_back(text[i]);
-    }
-    std::erase(options, "");
-    return options;
-}
-
 class Parser {
 public:
     explicit Parser(const DaemonSpec& spec) : spec_(spec) {}
@@ -96,10 +68,10 @@ private:
     DaemonResult<void> conclude_choices();
     p2k::Permissions choose_permissions() const;
 
-    bool has(std::string_view name) const { return common_.has(name); }
+    bool has(std::string_view name) const { return options_.has(name); }
     /// EINVAL text for a number that an option cannot take.
     DaemonResult<uint64_t> bounded(std::string_view name, uint64_t least, uint64_t most) const {
-        const uint64_t value = common_.number(name, least);
+        const uint64_t value = options_.number(name, least);
         if (value < least || value > most)
             return usage(fmt::format("option {}={}: not from {} to {}", name, value, least, most));
         return value;
@@ -107,7 +79,7 @@ private:
 
     const DaemonSpec& spec_;
     CommandLine line_;
-    OptionSet common_;
+    OptionSet options_;
     std::vector<std::string> arguments_;
 };
 
@@ -148,32 +120,23 @@ DaemonResult<void> Parser::flags(std::string_view letters, std::span<char*>& res
 }
 
 DaemonResult<void> Parser::option(const std::string& text) {
-    const size_t equals = text.find('=');
-    const std::string name = text.substr(0, equals);
-    std::optional<std::string_view> value;
-    if (equals != std::string::npos) value = std::string_view(text).substr(equals + 1);
-
-    auto named = [&](const OptionSpec& spec) { return spec.name == name; };
-    const auto own = spec_.type.mount_options();
-    if (std::any_of(own.begin(), own.end(), named)) {
-        if (auto set = line_.mount.fs.set(own, name, value); !set.ok())
-            return usage(set.error().text);
-        return {};
-    }
-    const auto* common = std::find_if(std::begin(common_options), std::end(common_options), named);
-    if (common == std::end(common_options)) {
-        if (contains(host_options, name) && !value)
-            line_.host_options.push_back(name);
-        else if (!ignored(name))
-            return usage(fmt::format("unknown option \"{}\"", name));
-        return {};
-    }
-    // The last of two that exclude each other counts, as in mount(8).
-    if (name == "ro" || name == "rw") line_.mount.read_only = name == "ro";
-    if (name == "cow") line_.image_options.cow = true;
-    if (name == "cow" && !value) return {}; // its file may be left out
-    if (auto set = common_.set(common_options, name, value); !set.ok())
+    const NamedOption option(text);
+    const std::string_view name = option.name;
+    const auto as_usage = [](const FailureOr<void>& set) -> DaemonResult<void> {
+        if (set.ok()) return {};
         return usage(set.error().text);
+    };
+    if (const auto own = spec_.type.mount_options(); lists(own, name))
+        return as_usage(line_.mount.fs.set(own, name, option.value));
+    if (spec_.type.needs_device() && lists(images::image_option_specs(), name))
+        return as_usage(images::set_image_option(line_.image_options, name, option.value));
+    if (lists(mount_option_specs(), name)) return as_usage(set_mount_option(line_.mount, option));
+    if (lists(daemon_options, name))
+        return as_usage(options_.set(daemon_options, name, option.value));
+    if (contains(host_options, name) && !option.value)
+        line_.host_options.emplace_back(name);
+    else if (!ignored(name))
+        return usage(fmt::format("unknown option \"{}\"", name));
     return {};
 }
 
@@ -221,30 +184,19 @@ DaemonResult<void> Parser::arguments() {
 /// Options that are numbers or flags.
 DaemonResult<void> Parser::conclude() {
     MountOptions& mount = line_.mount;
-    line_.image_options.offset = common_.number("offset", 0);
-    line_.image_options.size = common_.number("size", 0);
-    line_.image_options.partition = common_.text("part");
-    line_.image_options.cow_file = common_.text("cow");
-    if (has("uid")) mount.uid = static_cast<uint32_t>(TRY(bounded("uid", 0, UINT32_MAX - 1)));
-    if (has("gid")) mount.gid = static_cast<uint32_t>(TRY(bounded("gid", 0, UINT32_MAX - 1)));
     if (!spec_.stores_owners && !mount.uid) mount.uid = ::getuid();
     if (!spec_.stores_owners && !mount.gid) mount.gid = ::getgid();
-    if (has("umask")) mount.umask = static_cast<uint32_t>(TRY(bounded("umask", 0, 0777)));
-    if (has("cache")) mount.cache_bytes = TRY(bounded("cache", 256u << 10, uint64_t{1} << 40));
     if (has("threads"))
         line_.limits.threads = static_cast<unsigned>(TRY(bounded("threads", 1, 1024)));
     if (has("poll")) line_.limits.poll_us = static_cast<unsigned>(TRY(bounded("poll", 0, 10000)));
     if (has("ready_fd")) line_.ready_fd = static_cast<int>(TRY(bounded("ready_fd", 0, 1u << 20)));
-    mount.no_recovery = has("norecovery");
-    mount.sync = has("sync");
-    if (has("strictatime")) mount.atime = AtimePolicy::strict;
-    if (has("noatime")) mount.atime = AtimePolicy::none;
     line_.fakeroot = has("fakeroot");
     line_.allow_root = has("allow_root");
-    line_.pidfile = common_.text("pidfile");
-    for (std::string_view name :
-         {"allow_other", "allow_root", "noatime", "nosuid", "nodev", "noexec", "sync"})
+    line_.pidfile = options_.text("pidfile");
+    for (std::string_view name : {"allow_other", "allow_root", "nosuid", "nodev", "noexec"})
         if (has(name)) line_.host_options.emplace_back(name);
+    if (mount.atime == AtimePolicy::none) line_.host_options.emplace_back("noatime");
+    if (mount.sync) line_.host_options.emplace_back("sync");
     if (mount.read_only) line_.host_options.emplace_back("ro");
     if (line_.fakeroot && has("allow_other"))
         return usage("fakeroot and allow_other exclude each other: everybody could do everything");
@@ -252,7 +204,8 @@ DaemonResult<void> Parser::conclude() {
         return usage("fakeroot and default_permissions exclude each other");
     if (has("allow_other") && line_.allow_root)
         return usage("allow_other and allow_root exclude each other");
-    if (mount.no_recovery && !mount.read_only) return usage("norecovery needs ro");
+    if (auto checked = check_mount_options(mount); !checked.ok())
+        return usage(checked.error().text);
     line_.permissions = choose_permissions();
     if (line_.permissions == p2k::Permissions::host)
         line_.host_options.emplace_back("default_permissions");
@@ -270,17 +223,7 @@ p2k::Permissions Parser::choose_permissions() const {
 
 /// Options that choose one of some words.
 DaemonResult<void> Parser::conclude_choices() {
-    const std::string errors = common_.text("errors", "remount-ro");
-    if (errors == "remount-ro")
-        line_.mount.errors = ErrorPolicy::remount_read_only;
-    else if (errors == "continue")
-        line_.mount.errors = ErrorPolicy::carry_on;
-    else if (errors == "abort")
-        line_.mount.errors = ErrorPolicy::abort;
-    else
-        return usage(fmt::format("option errors={}: not remount-ro, continue or abort", errors));
-
-    const std::string transport = common_.text("transport", "auto");
+    const std::string transport = options_.text("transport", "auto");
     if (transport == "auto")
         line_.transport = p2k::TransportChoice::automatic;
     else if (transport == "uring")
@@ -291,7 +234,7 @@ DaemonResult<void> Parser::conclude_choices() {
         return usage(fmt::format("option transport={}: not auto, uring or dev", transport));
 
     constexpr std::array<std::string_view, 5> levels{"debug", "info", "warning", "error", "off"};
-    const std::string level = common_.text("loglevel", line_.debug ? "debug" : "info");
+    const std::string level = options_.text("loglevel", line_.debug ? "debug" : "info");
     const auto* found = std::find(levels.begin(), levels.end(), level);
     if (found == levels.end())
         return usage(
@@ -311,7 +254,7 @@ std::string describe(std::span<const OptionSpec> options) {
     for (const OptionSpec& option : options) {
         std::string left(option.name);
         if (!option.argument.empty()) left += fmt::format("={}", option.argument);
-        left.resize(std::max<size_t>(left.size(), 18), ' ');
+        left.resize(std::max<size_t>(left.size(), 19), ' ');
         text += fmt::format("    {} {}\n", left, option.help);
     }
     return text;
@@ -336,7 +279,9 @@ std::string help_text(const DaemonSpec& spec) {
             "    -r  read-only, as -o ro\n"
             "    -V  the version\n"
             "    -o  options, separated by commas:\n\n";
-    text += describe(common_options);
+    if (spec.type.needs_device()) text += describe(images::image_option_specs());
+    text += describe(mount_option_specs());
+    text += describe(daemon_options);
     if (const auto own = spec.type.mount_options(); !own.empty())
         text += fmt::format("\nof {}:\n\n{}", spec.type.name(), describe(own));
     text +=

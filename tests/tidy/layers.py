@@ -11,7 +11,7 @@ LAYERS = {
     "kernel/kern/": ("hostshim/", "kernel/sys/"),
     "kernel/vfs/": ("hostshim/", "kernel/sys/", "kernel/kern/"),
     "kernel/net/": KERNEL,
-    "images/": ("hostshim/",),
+    "images/": ("hostshim/", "kernel/sys/options.h"),
     "p2k/": KERNEL,
     "ukfs/": (*KERNEL, "images/", "kernel/fs/registry.h"),
 }

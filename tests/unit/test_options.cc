@@ -1,5 +1,7 @@
 // Option values as users write them, and the exit codes of a check.
+#include "images/image.h"
 #include "kernel/sys/filesystem.h"
+#include "kernel/sys/mount_options.h"
 
 #include <catch2/catch.hpp>
 
@@ -54,6 +56,66 @@ TEST_CASE("options are checked against what the file system declares") {
         CHECK(result.error().text.find(name) != std::string::npos);
     }
     CHECK(set.number("count", 0) == 5);
+}
+
+TEST_CASE("a list of options is split at commas that no backslash precedes") {
+    CHECK(split_options("ro,uid=5") == std::vector<std::string>{"ro", "uid=5"});
+    CHECK(split_options(R"(cow=a\,b,part=c\\,)") ==
+          std::vector<std::string>{"cow=a,b", "part=c\\"});
+    CHECK(split_options(",,").empty());
+    CHECK(NamedOption("ro").value == std::nullopt);
+    CHECK(NamedOption("cow=").value == "");
+    CHECK(NamedOption("label=a=b").name == "label");
+    CHECK(NamedOption("label=a=b").value == "a=b");
+}
+
+TEST_CASE("of mount options that exclude each other the last one counts") {
+    MountOptions mount;
+    for (const std::string& item : split_options("ro,noatime,errors=abort,cache=1M,umask=22,uid=7"))
+        REQUIRE(set_mount_option(mount, NamedOption(item)).ok());
+    CHECK(mount.read_only);
+    CHECK(mount.atime == AtimePolicy::none);
+    CHECK(mount.errors == ErrorPolicy::abort);
+    CHECK(mount.cache_bytes == 1u << 20);
+    CHECK(mount.umask == 022);
+    CHECK(mount.uid == 7);
+    CHECK_FALSE(mount.gid);
+    for (const std::string& item : split_options("rw,relatime,errors=continue"))
+        REQUIRE(set_mount_option(mount, NamedOption(item)).ok());
+    CHECK_FALSE(mount.read_only);
+    CHECK(mount.atime == AtimePolicy::relative);
+    CHECK(mount.errors == ErrorPolicy::carry_on);
+}
+
+TEST_CASE("a mount option that cannot be is refused by its name") {
+    for (std::string_view item : {"uid=4294967295", "gid=x", "umask=1000", "errors=panic",
+                                  "cache=255k", "cache=2048T", "ro=1", "sync=yes", "speed=high"}) {
+        MountOptions mount;
+        auto set = set_mount_option(mount, NamedOption(item));
+        REQUIRE_FALSE(set.ok());
+        CHECK(set.error().code == Errno::inval);
+        CHECK(set.error().text.find(NamedOption(item).name) != std::string::npos);
+    }
+    MountOptions mount;
+    mount.no_recovery = true;
+    CHECK_FALSE(check_mount_options(mount).ok());
+    mount.read_only = true;
+    CHECK(check_mount_options(mount).ok());
+}
+
+TEST_CASE("cow= may name its delta file or not; other image options need a value") {
+    images::ImageOptions image;
+    REQUIRE(images::set_image_option(image, "cow", std::nullopt).ok());
+    CHECK(image.cow);
+    CHECK(image.cow_file.empty());
+    REQUIRE(images::set_image_option(image, "cow", "delta").ok());
+    CHECK(image.cow_file == "delta");
+    REQUIRE(images::set_image_option(image, "offset", "1M").ok());
+    CHECK(image.offset == 1u << 20);
+    REQUIRE(images::set_image_option(image, "part", "e").ok());
+    CHECK(image.partition == "e");
+    for (const char* name : {"offset", "size", "part"})
+        CHECK_FALSE(images::set_image_option(image, name, std::nullopt).ok());
 }
 
 TEST_CASE("the exit code of a check is fsck's") {
