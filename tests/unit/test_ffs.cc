@@ -7,6 +7,7 @@
 #include "hostshim/memory_device.h"
 #include "hostshim/overlay_device.h"
 #include "hostshim/recording_device.h"
+#include "tests/support/ffs_volume.h"
 
 #include <catch2/catch.hpp>
 
@@ -14,90 +15,22 @@
 #include <map>
 
 using namespace rump;
+using test::ffs_findings;
+using test::make_ffs;
+using test::mount_ffs;
 
 namespace {
 
 const Cred root = Cred::superuser();
 
-struct Config {
-    std::string name;
-    std::vector<std::pair<std::string, std::string>> options;
-    uint64_t bytes = 24u << 20;
-    bool xattrs = false;
-};
-
-std::vector<Config> configs() {
-    std::vector<Config> all;
-    const std::pair<const char*, const char*> sizes[] = {
-        {"8k", "1k"}, {"16k", "2k"}, {"32k", "4k"}, {"4k", "4k"}};
-    for (const char* format : {"1", "2"})
-        for (const char* order : {"le", "be"})
-            for (const auto& [b, f] : sizes)
-                for (bool log : {false, true}) {
-                    Config c;
-                    c.name = std::string("UFS") + format + " " + order + " " + b + "/" + f +
-                             (log ? " log" : "");
-                    c.options = {{"O", format}, {"B", order}, {"b", b}, {"f", f}};
-                    if (log) c.options.emplace_back("l", "2m");
-                    c.xattrs = *format == '2';
-                    all.push_back(c);
-                }
-    all.push_back({"4.3BSD", {{"O", "0"}, {"b", "8k"}, {"f", "1k"}}});
+/// The layouts, and the oldest one that is written.
+std::vector<test::FfsLayout> all_layouts() {
+    auto all = test::ffs_layouts();
+    all.push_back({"0", "le", "8k", "1k", false});
     return all;
 }
 
-OptionSet newfs_options(const Config& config) {
-    OptionSet set;
-    for (const auto& [name, value] : config.options)
-        REQUIRE(set.set(ffs::type().newfs_options(), name, value).ok());
-    return set;
-}
-
-void make(Kernel& kernel, host::BlockDevice& device, const Config& config) {
-    auto made = ffs::type().newfs(kernel, device, newfs_options(config));
-    if (!made) FAIL(made.error().text);
-}
-
-std::string findings(host::BlockDevice& device, bool repair = false) {
-    host::Log log(host::null_sink());
-    CheckOptions options;
-    options.force = true;
-    options.repair = repair;
-    auto report = ffs::type().check(device, options, log);
-    if (!report) return "check fails: " + report.error().text;
-    std::string out;
-    for (const Finding& f : report->findings)
-        if (f.severity != Finding::Severity::note && !(repair && f.repaired))
-            out += f.code + ": " + f.place + ": " + f.message + "\n";
-    return out;
-}
-
-/// Passes through to a device that lives longer than the mount.
-class Borrowed final : public host::BlockDevice {
-public:
-    explicit Borrowed(host::BlockDevice& inner) : inner_(inner) {}
-    uint64_t size() const override { return inner_.size(); }
-    bool read_only() const override { return inner_.read_only(); }
-    std::string name() const override { return inner_.name(); }
-    Result<void> read(uint64_t o, std::span<std::byte> out) override { return inner_.read(o, out); }
-    Result<void> write(uint64_t o, std::span<const std::byte> d) override {
-        return inner_.write(o, d);
-    }
-    Result<void> flush() override { return inner_.flush(); }
-    Result<void> discard(uint64_t o, uint64_t n) override { return inner_.discard(o, n); }
-
-private:
-    host::BlockDevice& inner_;
-};
-
-Mount* mount_on(Kernel& kernel, host::BlockDevice& device, bool read_only = false) {
-    MountArgs args;
-    args.device = std::make_unique<Borrowed>(device);
-    args.options.read_only = read_only;
-    auto mounted = kernel.mount(ffs::type(), std::move(args));
-    if (!mounted) FAIL(mounted.error().text);
-    return *mounted;
-}
+bool has_xattrs(const test::FfsLayout& layout) { return layout.format == "2"; }
 
 /// What should be there.
 struct Model {
@@ -364,28 +297,28 @@ private:
 
 TEST_CASE("newfs makes what check calls clean, in every format, order and size") {
     Kernel kernel;
-    for (const Config& config : configs()) {
-        INFO(config.name);
-        auto device = host::make_memory_device(config.bytes);
-        make(kernel, *device, config);
-        CHECK(findings(*device) == "");
-        Mount* m = mount_on(kernel, *device);
+    for (const auto& layout : all_layouts()) {
+        INFO(layout.name());
+        auto device = host::make_memory_device(24u << 20);
+        make_ffs(*device, layout);
+        CHECK(ffs_findings(*device) == "");
+        Mount* m = mount_ffs(kernel, *device);
         REQUIRE(kernel.unmount(*m, false).ok());
-        CHECK(findings(*device) == "");
+        CHECK(ffs_findings(*device) == "");
     }
 }
 
 TEST_CASE("random work leaves what the model says, and check finds nothing") {
-    for (const Config& config : configs()) {
-        INFO(config.name);
+    for (const auto& layout : all_layouts()) {
+        INFO(layout.name());
         Kernel kernel;
-        auto device = host::make_memory_device(config.bytes);
-        make(kernel, *device, config);
+        auto device = host::make_memory_device(24u << 20);
+        make_ffs(*device, layout);
         Model model;
         for (uint64_t round = 0; round < 2; ++round) {
-            Mount* m = mount_on(kernel, *device);
+            Mount* m = mount_ffs(kernel, *device);
             {
-                Work work(*m, 100 + round, config.xattrs);
+                Work work(*m, 100 + round, has_xattrs(layout));
                 work.model = model;
                 work.compare();
                 work.steps(400);
@@ -393,11 +326,11 @@ TEST_CASE("random work leaves what the model says, and check finds nothing") {
                 model = work.model;
             }
             REQUIRE(kernel.unmount(*m, false).ok());
-            CHECK(findings(*device) == "");
+            CHECK(ffs_findings(*device) == "");
         }
-        Mount* m = mount_on(kernel, *device, true);
+        Mount* m = mount_ffs(kernel, *device, true);
         {
-            Work work(*m, 1, config.xattrs);
+            Work work(*m, 1, has_xattrs(layout));
             work.model = model;
             work.compare();
         }
@@ -409,8 +342,8 @@ TEST_CASE("a big directory grows, is found by its index, and shrinks") {
     for (const char* format : {"1", "2"}) {
         Kernel kernel;
         auto device = host::make_memory_device(32u << 20);
-        make(kernel, *device, {"", {{"O", format}, {"b", "8k"}, {"f", "1k"}}});
-        Mount* m = mount_on(kernel, *device);
+        make_ffs(*device, {format, "le", "8k", "1k"});
+        Mount* m = mount_ffs(kernel, *device);
         {
             VnodeRef top = *m->root();
             VnodeRef dir = *vfs::mkdir(*top, "d", {.mode = 0755}, root);
@@ -426,18 +359,16 @@ TEST_CASE("a big directory grows, is found by its index, and shrinks") {
             REQUIRE(vfs::rmdir(*top, "d", root).ok());
         }
         REQUIRE(kernel.unmount(*m, false).ok());
-        CHECK(findings(*device) == "");
+        CHECK(ffs_findings(*device) == "");
     }
 }
 
 TEST_CASE("a full file system refuses, loses nothing, and has the space again afterwards") {
-    for (const char* log : {"", "1m"}) {
+    for (const bool log : {false, true}) {
         Kernel kernel;
         auto device = host::make_memory_device(8u << 20);
-        Config config{"", {{"O", "2"}, {"b", "8k"}, {"f", "1k"}}};
-        if (*log != '\0') config.options.emplace_back("l", log);
-        make(kernel, *device, config);
-        Mount* m = mount_on(kernel, *device);
+        make_ffs(*device, {"2", "le", "8k", "1k", log});
+        Mount* m = mount_ffs(kernel, *device);
         const uint64_t free = m->statvfs()->blocks_free;
         {
             VnodeRef top = *m->root();
@@ -469,7 +400,7 @@ TEST_CASE("a full file system refuses, loses nothing, and has the space again af
         REQUIRE(m->sync().ok());
         CHECK(m->statvfs()->blocks_free == free);
         REQUIRE(kernel.unmount(*m, false).ok());
-        CHECK(findings(*device) == "");
+        CHECK(ffs_findings(*device) == "");
     }
 }
 
@@ -477,11 +408,9 @@ TEST_CASE("every state that a crash leaves is mended by check, or by the log alo
     for (const char* format : {"1", "2"})
         for (bool log : {false, true}) {
             INFO("format " << format << (log ? " log" : ""));
-            Config config{"", {{"O", format}, {"b", "8k"}, {"f", "1k"}}};
-            if (log) config.options.emplace_back("l", "1m");
             Kernel kernel;
             auto base = host::make_memory_device(8u << 20);
-            make(kernel, *base, config);
+            make_ffs(*base, {format, "le", "8k", "1k", log});
             auto* recorder =
                 new host::RecordingDevice(host::make_memory_overlay(*base)); // the mount owns it
             std::vector<host::RecordedEvent> events;
@@ -512,12 +441,12 @@ TEST_CASE("every state that a crash leaves is mended by check, or by the log alo
                 INFO("event " << i);
                 ++tried;
                 if (log) {
-                    Mount* m = mount_on(kernel, *crashed);
+                    Mount* m = mount_ffs(kernel, *crashed);
                     REQUIRE(kernel.unmount(*m, false).ok());
                 } else {
-                    CHECK(findings(*crashed, true) == "");
+                    CHECK(ffs_findings(*crashed, true) == "");
                 }
-                REQUIRE(findings(*crashed) == "");
+                REQUIRE(ffs_findings(*crashed) == "");
             }
             CHECK(tried > 3);
         }

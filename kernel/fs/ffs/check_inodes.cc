@@ -54,14 +54,20 @@ Result<bool> Checker::claim_indirect(uint64_t number, uint64_t address, unsigned
     std::vector<std::byte> block(geo_.bsize);
     TRY(read(address, block));
     bool good = true;
-    for (uint32_t i = 0; i < geo_.nindir; ++i) {
+    // The first entry that the size does not reach. A cut between an indirect block
+    // and its inode leaves addresses there, of blocks that nothing else names.
+    const uint64_t entries = std::min<uint64_t>((blocks + reach - 1) / reach, geo_.nindir);
+    const auto behind = std::span(block).subspan(entries * geo_.pointer_size);
+    if (std::any_of(behind.begin(), behind.end(), [](std::byte b) { return b != std::byte{0}; })) {
+        if (!found("block-beyond-size", inode_place(number),
+                   fmt::format("indirect block {} has addresses behind the end", address), true))
+            return false;
+        std::fill(behind.begin(), behind.end(), std::byte{0});
+        TRY(write(address, block));
+    }
+    for (uint32_t i = 0; i < entries; ++i) {
         const uint64_t child = pointer_at(geo_, block.data() + size_t{i} * geo_.pointer_size);
         if (child == 0) continue;
-        if (reach * i >= blocks) {
-            found("block-beyond-size", inode_place(number),
-                  fmt::format("indirect block {} has addresses behind the end", address), false);
-            return false;
-        }
         // A block that is claimed already is not walked again, so loops end.
         if (level > 0) {
             good =

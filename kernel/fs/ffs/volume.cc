@@ -222,6 +222,9 @@ Result<void> Volume::reap(Inode& inode) {
     // No commit may write it again: from here on the buffer, or what is on disk,
     // is the truth.
     const bool waits = !inode.fresh && inode.deferred();
+    // As it is now: blocks that it gave up in this epoch may belong to others in
+    // the next one, while the inode still waits.
+    if (waits) TRY(write_inode(tx, inode));
     forget_dirty(inode);
     inode.dirty_.store(false, std::memory_order_relaxed);
     inode.deferred_open_.store(0, std::memory_order_relaxed);

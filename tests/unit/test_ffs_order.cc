@@ -1,0 +1,86 @@
+// FFS without a log: what may be used again, and when, so that no cut of power shows a file the
+// bytes of another. One state each, built by hand; tests/crash looks at many.
+#include "kernel/kern/kernel.h"
+#include "kernel/vfs/vfs_ops.h"
+
+#include "hostshim/memory_device.h"
+#include "hostshim/overlay_device.h"
+#include "hostshim/recording_device.h"
+#include "tests/support/ffs_volume.h"
+#include "tests/support/tree_walk.h"
+
+#include <catch2/catch.hpp>
+
+using namespace rump;
+
+namespace {
+
+const Cred root = Cred::superuser();
+
+VnodeRef make_file(Vnode& dir, const std::string& name, uint64_t size, char byte) {
+    VnodeRef file = *vfs::create(dir, name, {.mode = 0644}, root);
+    const std::string bytes(size, byte);
+    REQUIRE(*vfs::write(*file, 0, std::as_bytes(std::span(bytes)), root) == size);
+    return file;
+}
+
+/// `name` takes all space that is left.
+void fill(Vnode& dir, const std::string& name) {
+    VnodeRef file = *vfs::create(dir, name, {.mode = 0644}, root);
+    const std::string part(8192, 'f');
+    for (uint64_t at = 0;; at += part.size()) {
+        auto n = vfs::write(*file, at, std::as_bytes(std::span(part)), root);
+        if (!n || *n < part.size()) return;
+    }
+}
+
+} // namespace
+
+TEST_CASE("what an unlinked file gave up is nobody else's while its inode can still show it") {
+    for (const char* format : {"1", "2"}) {
+        INFO("UFS" << format);
+        auto base = host::make_memory_device(4u << 20);
+        test::make_ffs(*base, {format, "le", "8k", "1k"}, {{"m", "0"}});
+        host::RecordingDevice recorder(host::make_memory_overlay(*base));
+        Kernel kernel;
+        Mount* mount = test::mount_ffs(kernel, recorder);
+        {
+            VnodeRef top = *mount->root();
+            REQUIRE(vfs::mkdir(*top, "lost+found", {.mode = 0700}, root).ok());
+            VnodeRef old = make_file(*top, "old", 24 << 10, 'o');
+            make_file(*top, "new", 8 << 10, 'n');
+            fill(*top, "filler");
+            REQUIRE(mount->sync().ok());
+            AttrChange shorter;
+            shorter.size = 8 << 10;
+            REQUIRE(vfs::setattr(*old, shorter, root).ok());
+            old.reset();
+            REQUIRE(vfs::unlink(*top, "old", root).ok());
+            // One commit: the name is gone, the inode is not yet.
+            REQUIRE(vfs::fsync(*top, false).ok());
+            VnodeRef fresh = *vfs::lookup(*top, "new", root);
+            const std::string more(16 << 10, 'n');
+            REQUIRE(*vfs::write(*fresh, 8 << 10, std::as_bytes(std::span(more)), root) ==
+                    more.size());
+        }
+        // The power goes before the next commit.
+        auto cut = host::make_memory_overlay(*base);
+        for (const auto& event : recorder.events()) REQUIRE(host::replay(event, *cut).ok());
+        REQUIRE(kernel.unmount(*mount, false).ok());
+        REQUIRE(test::ffs_findings(*cut, true) == "");
+
+        Mount* after = test::mount_ffs(kernel, *cut, true);
+        {
+            std::vector<std::string> found;
+            VnodeRef lost = *test::at_path(*after, "/lost+found");
+            REQUIRE(vfs::readdir(*lost, 0, [&](const DirEntry& e) {
+                        if (e.type == FileType::reg) found.emplace_back(e.name);
+                        return true;
+                    }).ok());
+            REQUIRE(found.size() == 1);
+            const auto bytes = *test::read_all(**vfs::lookup(*lost, found[0], root));
+            CHECK(bytes == std::vector<std::byte>(8 << 10, std::byte{'o'}));
+        }
+        REQUIRE(kernel.unmount(*after, false).ok());
+    }
+}
