@@ -50,6 +50,12 @@ void* operator new(std::size_t size, std::align_val_t alignment) {
 void* operator new[](std::size_t size, std::align_val_t alignment) {
     return rump::corrupt::allocate_aligned(size, alignment);
 }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+    return rump::corrupt::counted(std::malloc(size ? size : 1));
+}
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
+    return rump::corrupt::counted(std::malloc(size ? size : 1));
+}
 void operator delete(void* memory) noexcept { rump::corrupt::uncounted(memory); }
 void operator delete[](void* memory) noexcept { rump::corrupt::uncounted(memory); }
 void operator delete(void* memory, std::size_t) noexcept { rump::corrupt::uncounted(memory); }

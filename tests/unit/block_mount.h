@@ -41,6 +41,7 @@ public:
 
     BlockMount(Kernel& kernel, const FileSystemType& type, MountArgs args)
         : Mount(kernel, type, std::move(args), {}) {}
+    ~BlockMount() override { vnodes().drop_inactive(true); } // they count in what goes first
     InodeNumber root_number() const override { return InodeNumber(1); }
     Result<StatVfs> statvfs() override { return StatVfs{}; }
 
