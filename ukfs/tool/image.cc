@@ -71,13 +71,13 @@ int info(const Common& common, bool json) {
     } else {
         const bool has_block_size = facts.contains("block size");
         for (const auto& [name, value] : facts.items())
-            print(fmt::format("{:<16}{}\n", name, value.get<std::string>()));
-        print(fmt::format("{:<16}{} ({} free, {} available)\n", "size",
+            print(fmt::format("{:<17}{}\n", name, value.get<std::string>()));
+        print(fmt::format("{:<17}{} ({} free, {} available)\n", "size",
                           size_text(s.blocks * s.fragment_size),
                           size_text(s.blocks_free * s.fragment_size),
                           size_text(s.blocks_available * s.fragment_size)));
-        print(fmt::format("{:<16}{} ({} free)\n", "inodes", s.files, s.files_free));
-        if (!has_block_size) print(fmt::format("{:<16}{} bytes\n", "block size", s.block_size));
+        print(fmt::format("{:<17}{} ({} free)\n", "inodes", s.files, s.files_free));
+        if (!has_block_size) print(fmt::format("{:<17}{} bytes\n", "block size", s.block_size));
     }
     return session.finish();
 }

@@ -85,8 +85,7 @@ namespace {
 /// The device with the log's blocks in place: for good when repairing, else for
 /// this run only.
 FailureOr<std::unique_ptr<host::BlockDevice>>
-replayed(host::BlockDevice& device, const Geometry& geo, bool repair, CheckReport& report) {
-    const LogContents contents = TRY(read_log(device, geo));
+replayed(host::BlockDevice& device, const LogContents& contents, bool repair, CheckReport& report) {
     std::unique_ptr<host::BlockDevice> overlay;
     if (!repair) overlay = host::make_memory_overlay(device);
     host::BlockDevice& to = repair ? device : *overlay;
@@ -130,12 +129,16 @@ FailureOr<CheckReport> check_volume(host::BlockDevice& device, const CheckOption
                        "has a soft updates journal; run FreeBSD's fsck_ffs, which knows it");
     std::unique_ptr<host::BlockDevice> overlay;
     host::BlockDevice* use = &device;
+    std::unordered_set<uint64_t> unlinked;
     if (geo.log_flag) {
-        overlay = TRY(replayed(device, geo, options.repair, report));
+        const LogContents contents = TRY(read_log(device, geo));
+        for (const LogInode& i : contents.inodes) unlinked.insert(i.number);
+        overlay = TRY(replayed(device, contents, options.repair, report));
         if (overlay) use = overlay.get();
         geo = TRY(open_geometry(*use, sb));
     }
     Checker checker(*use, geo, sb.raw, options, report);
+    checker.set_unlinked(std::move(unlinked));
     const auto run = [&]() -> Result<void> {
         TRY(checker.blocks_and_sizes());
         TRY(checker.pathnames());

@@ -15,6 +15,7 @@
 
 #include <span>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 namespace rump::ffs {
@@ -39,6 +40,10 @@ class Checker {
 public:
     Checker(host::BlockDevice& device, const Geometry& geo, const disk::Superblock& sb,
             const CheckOptions& options, CheckReport& report);
+
+    /// The inodes that the log lists: in use without a name when the system went down. The next
+    /// mount frees them.
+    void set_unlinked(std::unordered_set<uint64_t> numbers) { unlinked_ = std::move(numbers); }
 
     Result<void> blocks_and_sizes();
     Result<void> pathnames();
@@ -66,6 +71,9 @@ private:
     bool claim(uint64_t number, uint64_t address, uint32_t frags);
     bool used(uint64_t fragment) const { return (used_[fragment / 8] >> fragment % 8 & 1) != 0; }
     Result<void> nameless(uint64_t number);
+    bool is_unlinked(uint64_t number) const {
+        return inodes_[number].nlink == 0 && unlinked_.contains(number);
+    }
     Result<void> clear_inode(uint64_t number);
     Result<void> set_links(uint64_t number, uint16_t nlink);
 
@@ -100,6 +108,7 @@ private:
     uint64_t totals_[4] = {};              // ndir, nbfree, nifree, nffree
     std::vector<uint32_t> written_inodes_; // of each group: those that were ever initialised
     uint64_t lost_found_ = 0;
+    std::unordered_set<uint64_t> unlinked_;
     bool unrepaired_ = false;
     bool changed_ = false;
 };

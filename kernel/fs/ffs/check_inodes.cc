@@ -159,7 +159,8 @@ Result<void> Checker::inode(uint64_t number, std::span<const std::byte> raw) {
     if (type == FileType::unknown || type == FileType::wht)
         return bad("inode-mode", fmt::format("mode is {:o}", s.mode));
     if (s.size > geo_.max_file_size) return bad("inode-size", fmt::format("size is {}", s.size));
-    if (s.is_dir() && (s.size == 0 || s.size % geo_.dirblk != 0 || s.size > UINT32_MAX))
+    if (s.is_dir() && !is_unlinked(number) &&
+        (s.size == 0 || s.size % geo_.dirblk != 0 || s.size > UINT32_MAX))
         return bad("directory-size", fmt::format("size is {}", s.size));
     if (s.extsize > disk::ext_count * geo_.bsize)
         return bad("attribute-size", fmt::format("attributes of {} bytes", s.extsize));
@@ -263,6 +264,12 @@ Result<void> Checker::set_links(uint64_t number, uint16_t nlink) {
 /// gets a name.
 Result<void> Checker::nameless(uint64_t number) {
     CheckedInode& i = inodes_[number];
+    if (is_unlinked(number)) {
+        if (found("unlinked-in-use", inode_place(number), "was in use without a name; it is freed",
+                  true, Severity::note))
+            return clear_inode(number);
+        return {};
+    }
     if (!found("unreferenced", inode_place(number), "has no name", true)) return {};
     if (i.nlink == 0 || TRY(load(number)).size == 0) return clear_inode(number);
     if (!TRY(reconnect(number))) unrepaired_ = true;

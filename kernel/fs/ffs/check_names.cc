@@ -110,7 +110,7 @@ Result<void> Checker::directory(uint64_t number) {
 
 Result<void> Checker::pathnames() {
     for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n)
-        if (inodes_[n].state == CheckedInode::State::dir) TRY(directory(n));
+        if (inodes_[n].state == CheckedInode::State::dir && !is_unlinked(n)) TRY(directory(n));
     return {};
 }
 
@@ -137,7 +137,7 @@ Result<void> Checker::connectivity() {
     // The tops of what is loose first, so that what hangs on them comes along.
     for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n) {
         CheckedInode& dir = inodes_[n];
-        if (dir.state != CheckedInode::State::dir || dir.parent != 0) continue;
+        if (dir.state != CheckedInode::State::dir || dir.parent != 0 || is_unlinked(n)) continue;
         // A count of 0 says that it was removed: phase 4 clears it, if it holds
         // nothing.
         if (found("directory-unreferenced", dir_place(n, 0), "has no name", true) &&
@@ -146,7 +146,7 @@ Result<void> Checker::connectivity() {
     }
     for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n) {
         CheckedInode& dir = inodes_[n];
-        if (dir.state != CheckedInode::State::dir) continue;
+        if (dir.state != CheckedInode::State::dir || is_unlinked(n)) continue;
         if (!reaches_root(n) && (dir.parent != 0 || options_.repair))
             found("directory-loop", dir_place(n, 0), "is not reached from the root", false);
         if (dir.parent != 0 && dir.dotdot != dir.parent)

@@ -19,7 +19,8 @@ FailureOr<std::unique_ptr<WapblJournal>> WapblJournal::create(Volume& volume, co
     const auto old = read_log_header(volume.mount.device(), place, volume.geo.order);
     if (old && *old) header.generation = (*old)->generation;
     header.log_shift = static_cast<uint32_t>(std::countr_zero(place.block_size));
-    header.fs_shift = volume.geo.fshift;
+    // Addresses count device sectors: NetBSD steps through a block's pieces by this unit.
+    header.fs_shift = header.log_shift;
     header.circ_off = 2 * uint64_t{place.block_size};
     header.circ_size = place.length - header.circ_off;
     header.circ_size -= header.circ_size % place.block_size;

@@ -119,7 +119,6 @@ Result<VnodeRef> FfsVnode::make_once(Name name, const NewNode& node, std::string
     if (v.geo.old_inodes && (node.uid > UINT16_MAX || node.gid > UINT16_MAX)) return Errno::inval;
     s.atime = s.mtime = s.ctime = s.btime = now;
     s.nlink = dir ? 2 : 1;
-    if (v.geo.ufs2) s.blksize = v.geo.bsize;
     if (s.is_device()) inode->set_pointer(0, TRY(device_to_disk(node.rdev)));
     inode->fresh = true;
     vnode = std::make_unique<FfsVnode>(static_cast<FfsMount&>(mount()), std::move(inode));

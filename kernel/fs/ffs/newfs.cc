@@ -112,7 +112,7 @@ FailureOr<Plan> read_options(const OptionSet& o, uint64_t device_size) {
         p.bytes -= p.log_bytes;
     }
     p.maxcontig = std::max(1u, transfer_bytes / p.bsize);
-    p.contigsum = std::min(p.maxcontig, disk::max_contig);
+    p.contigsum = p.maxcontig > 1 ? std::min(p.maxcontig, disk::max_contig) : 0;
     return p;
 }
 
@@ -149,7 +149,9 @@ FailureOr<void> place_groups(Plan& p) {
     if (const uint64_t n = p.group_bytes(inode_blocks * p.inopb / ncg, fpg); n > p.bsize)
         fpg -= round_up((n - p.bsize) * 8, p.frag);
     ncg = howmany(p.size, fpg);
-    inode_blocks = std::max<uint64_t>(1, inode_blocks / ncg);
+    inode_blocks = howmany(inode_blocks, ncg);
+    while (inode_blocks > 1 && p.group_bytes(inode_blocks * p.inopb, p.fpg) > p.bsize)
+        --inode_blocks;
     p.ipg = static_cast<uint32_t>(inode_blocks * p.inopb);
     p.fpg = static_cast<uint32_t>(fpg);
     if (p.group_bytes(p.ipg, p.fpg) > p.bsize) return wrong("too many inodes for the block size");
@@ -426,7 +428,6 @@ Result<void> Maker::write_root() {
     s.blocks = chunk.size() / 512;
     s.atime = s.mtime = s.ctime = s.btime = kernel_.now();
     s.gen = kernel_.random().next32() / 2 + 1;
-    if (p_.ufs2) s.blksize = p_.bsize;
     put_address(geo_, s.area, 0, root_block_.value());
     encode_inode(geo_, s, 2,
                  std::span(block).subspan(geo_.inode_offset(disk::root_inode), geo_.inode_size));

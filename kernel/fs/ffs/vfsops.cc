@@ -71,11 +71,11 @@ std::vector<std::pair<std::string, std::string>> FfsMount::describe() {
     out.emplace_back("label", geo.updated ? volume_name(sb()) : "");
     out.emplace_back("version",
                      geo.ufs2 ? (geo.ea_magic ? "UFS2 with attributes" : "UFS2") : "UFS1");
-    out.emplace_back("byte-order", geo.order.order() == std::endian::big ? "big" : "little");
-    out.emplace_back("block-size", fmt::format("{}", geo.bsize));
-    out.emplace_back("fragment-size", fmt::format("{}", geo.fsize));
-    out.emplace_back("cylinder-groups", fmt::format("{}", geo.ncg));
-    out.emplace_back("inodes-per-group", fmt::format("{}", geo.ipg));
+    out.emplace_back("byte order", geo.order.order() == std::endian::big ? "big" : "little");
+    out.emplace_back("block size", fmt::format("{}", geo.bsize));
+    out.emplace_back("fragment size", fmt::format("{}", geo.fsize));
+    out.emplace_back("cylinder groups", fmt::format("{}", geo.ncg));
+    out.emplace_back("inodes per group", fmt::format("{}", geo.ipg));
     out.emplace_back("superblock", fmt::format("{}", geo.superblock_offset));
     std::string features;
     const auto feature = [&](bool on, std::string_view name) {
@@ -94,7 +94,7 @@ std::vector<std::pair<std::string, std::string>> FfsMount::describe() {
     feature(geo.quota2, "quota2");
     feature(geo.snapshots, "snapshots");
     out.emplace_back("features", features);
-    out.emplace_back("clean", sb().clean != 0 ? "yes" : "no");
+    out.emplace_back("clean", sb().clean == disk::is_clean ? "yes" : "no");
     return out;
 }
 

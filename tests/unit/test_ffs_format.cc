@@ -1,0 +1,195 @@
+// What is written is what NetBSD writes: sizes and places of newfs, the log's header, what check
+// makes of a log. The expected numbers were read from file systems that NetBSD made.
+#include "tests/conformance/borrowed_device.h"
+
+#include "kernel/fs/ffs/ffs.h"
+#include "kernel/fs/ffs/geometry.h"
+#include "kernel/kern/kernel.h"
+#include "kernel/vfs/vfs_ops.h"
+
+#include "hostshim/memory_device.h"
+#include "hostshim/overlay_device.h"
+
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+
+using namespace rump;
+using namespace rump::ffs;
+
+namespace {
+
+const Cred root = Cred::superuser();
+using Options = std::vector<std::pair<std::string, std::string>>;
+
+std::unique_ptr<host::BlockDevice> make(uint64_t bytes, const Options& options) {
+    auto device = host::make_memory_device(bytes);
+    Kernel kernel;
+    OptionSet set;
+    for (const auto& [name, value] : options)
+        REQUIRE(set.set(type().newfs_options(), name, value).ok());
+    auto made = type().newfs(kernel, *device, set);
+    if (!made) FAIL(made.error().text);
+    return device;
+}
+
+disk::Superblock superblock(host::BlockDevice& device) {
+    const auto found = find_superblock(device);
+    REQUIRE(found.ok());
+    REQUIRE(found->has_value());
+    return (*found)->raw;
+}
+
+Geometry geometry(host::BlockDevice& device) {
+    const auto found = find_superblock(device);
+    auto geo = Geometry::validate((*found)->raw, (*found)->order, (*found)->offset, device.size());
+    REQUIRE(geo.ok());
+    return *geo;
+}
+
+Mount& mount_on(Kernel& kernel, host::BlockDevice& device) {
+    MountArgs args;
+    args.device = std::make_unique<conformance::BorrowedDevice>(device);
+    auto mounted = kernel.mount(type(), std::move(args));
+    if (!mounted) FAIL(mounted.error().text);
+    return **mounted;
+}
+
+/// Codes of what check finds, sorted; notes with a "note " before.
+std::vector<std::string> check(host::BlockDevice& device, bool repair = false) {
+    host::Log log(host::null_sink());
+    CheckOptions options;
+    options.force = true;
+    options.repair = repair;
+    auto report = type().check(device, options, log);
+    if (!report) return {report.error().text};
+    std::vector<std::string> codes;
+    for (const Finding& f : report->findings)
+        codes.push_back((f.severity == Finding::Severity::note ? "note " : "") + f.code);
+    std::sort(codes.begin(), codes.end());
+    return codes;
+}
+
+const std::vector<std::string> nothing;
+
+} // namespace
+
+TEST_CASE("newfs places groups, inodes and summaries as NetBSD's does") {
+    struct Expected {
+        const char *format, *block, *fragment, *density;
+        uint64_t mib;
+        uint32_t ncg, ipg, fpg, dblkno, dsize, cgsize, cssize, sbsize, maxcontig, nextfreeoff;
+    };
+    const Expected all[] = {
+        {"0", "8k", "1k", "4k", 24, 4, 1472, 6144, 216, 23759, 2048, 1024, 2048, 8, 1256},
+        {"1", "4k", "512", "2k", 24, 4, 2912, 12288, 784, 46111, 2560, 512, 1536, 16, 2332},
+        {"1", "8k", "8k", "32k", 32, 4, 256, 1024, 8, 4069, 8192, 8192, 8192, 8, 496},
+        {"1", "16k", "2k", "8k", 40, 4, 1280, 5120, 104, 20087, 2048, 2048, 2048, 4, 1072},
+        {"2", "4k", "512", "2k", 24, 4, 2720, 12288, 1528, 43471, 2560, 512, 1536, 16, 2300},
+        {"2", "8k", "1k", "2k", 24, 4, 2720, 6144, 768, 21719, 2048, 1024, 2048, 8, 1404},
+        {"2", "16k", "2k", "8k", 40, 4, 1280, 5120, 216, 19735, 2048, 2048, 2048, 4, 1064},
+        {"2", "32k", "4k", "16k", 48, 4, 768, 3072, 88, 12007, 4096, 4096, 4096, 2, 704},
+    };
+    for (const Expected& e : all) {
+        INFO("-O " << e.format << " -b " << e.block << " -f " << e.fragment);
+        auto device = make(e.mib << 20,
+                           {{"O", e.format}, {"b", e.block}, {"f", e.fragment}, {"i", e.density}});
+        const disk::Superblock sb = superblock(*device);
+        const Geometry geo = geometry(*device);
+        CHECK(geo.ncg == e.ncg);
+        CHECK(geo.ipg == e.ipg);
+        CHECK(geo.fpg == e.fpg);
+        CHECK(geo.dblkno == e.dblkno);
+        CHECK(geo.csaddr.value() == e.dblkno);
+        CHECK(geo.dsize == e.dsize);
+        CHECK(geo.cgsize == e.cgsize);
+        CHECK(geo.cssize == e.cssize);
+        CHECK(geo.superblock_bytes == e.sbsize);
+        CHECK(geo.order.get(sb.maxcontig) == e.maxcontig);
+        CHECK(geo.contigsumsize == e.maxcontig);
+        CHECK(geo.minfree == 5);
+        disk::CylinderGroup cg;
+        REQUIRE(device->read(geo.bytes(geo.cg_block(0)), std::as_writable_bytes(std::span(&cg, 1)))
+                    .ok());
+        CHECK(geo.order.get(cg.nextfreeoff) == e.nextfreeoff);
+        CHECK(check(*device) == nothing);
+    }
+}
+
+TEST_CASE("blocks of 64 KiB, one to a transfer, have no cluster maps") {
+    for (const char* format : {"1", "2"}) {
+        auto device = make(64u << 20, {{"O", format}, {"b", "64k"}, {"f", "8k"}});
+        CHECK(geometry(*device).contigsumsize == 0);
+        CHECK(check(*device) == nothing);
+        Kernel kernel;
+        Mount& mount = mount_on(kernel, *device);
+        VnodeRef file = *vfs::create(**mount.root(), "f", {FileType::reg, 0644, 0, {}}, root);
+        const std::vector<std::byte> data(300'000, std::byte{1});
+        CHECK(*vfs::write(*file, 0, data, root) == data.size());
+        file = {};
+        REQUIRE(kernel.unmount(mount, false).ok());
+        CHECK(check(*device) == nothing);
+    }
+}
+
+TEST_CASE("the log's header counts in device sectors, as NetBSD's replay reads it") {
+    for (const char* order : {"le", "be"}) {
+        auto device = make(16u << 20, {{"O", "2"}, {"B", order}, {"l", "1m"}});
+        Kernel kernel;
+        Mount& mount = mount_on(kernel, *device);
+        REQUIRE(vfs::create(**mount.root(), "f", {FileType::reg, 0644, 0, {}}, root).ok());
+        REQUIRE(mount.sync().ok());
+        const Geometry geo = geometry(*device);
+        REQUIRE(geo.log);
+        CHECK(geo.log_flag);
+        for (uint64_t copy : {0, 1}) {
+            disk::WapblHeader h;
+            REQUIRE(
+                device->read(geo.log->offset + copy * 512, std::as_writable_bytes(std::span(&h, 1)))
+                    .ok());
+            CHECK(geo.order.get(h.type) == disk::wapbl_header);
+            CHECK(geo.order.get(h.len) == 512);
+            CHECK(geo.order.get(h.version) == 1);
+            CHECK(geo.order.get(h.log_dev_bshift) == 9);
+            CHECK(geo.order.get(h.fs_dev_bshift) == 9);
+            CHECK(geo.order.get(h.circ_off) == 1024);
+            CHECK(geo.order.get(h.circ_size) == geo.log->length - 1024);
+            CHECK(geo.order.get(h.generation) % 2 == copy);
+        }
+        REQUIRE(kernel.unmount(mount, false).ok());
+        CHECK_FALSE(geometry(*device).log_flag);
+    }
+}
+
+TEST_CASE("check knows that the next mount frees what was in use without a name") {
+    auto device = make(16u << 20, {{"O", "2"}, {"l", "1m"}});
+    auto crashed = host::make_memory_device(16u << 20);
+    {
+        Kernel kernel;
+        Mount& mount = mount_on(kernel, *device);
+        VnodeRef top = *mount.root();
+        VnodeRef file = *vfs::create(*top, "f", {FileType::reg, 0644, 0, {}}, root);
+        VnodeRef dir = *vfs::mkdir(*top, "d", {FileType::dir, 0755, 0, {}}, root);
+        const std::vector<std::byte> data(300'000, std::byte{1});
+        REQUIRE(vfs::write(*file, 0, data, root).ok());
+        REQUIRE(vfs::unlink(*top, "f", root).ok());
+        REQUIRE(vfs::rmdir(*top, "d", root).ok());
+        REQUIRE(mount.sync().ok());
+        std::vector<std::byte> bytes(device->size());
+        REQUIRE(device->read(0, bytes).ok());
+        REQUIRE(crashed->write(0, bytes).ok());
+        file = {};
+        dir = {};
+        top = {};
+        REQUIRE(kernel.unmount(mount, false).ok());
+    }
+    CHECK(check(*crashed) == std::vector<std::string>{"note log-replayed", "note unlinked-in-use",
+                                                      "note unlinked-in-use"});
+    auto repaired = host::make_memory_overlay(*crashed);
+    check(*repaired, true);
+    CHECK(check(*repaired) == nothing);
+    Kernel kernel;
+    Mount& mount = mount_on(kernel, *crashed);
+    REQUIRE(kernel.unmount(mount, false).ok());
+    CHECK(check(*crashed) == nothing);
+}
