@@ -53,7 +53,7 @@ Result<size_t> Adapter::write_back_append(Vnode& vnode, uint64_t offset,
     if (TRY(vfs::read(vnode, offset, there)) != known) return Errno::perm;
     if (!std::equal(there.begin(), there.end(), data.begin())) return Errno::perm;
     if (known == data.size()) return data.size();
-    return known + TRY(vfs::write(vnode, attr.size, data.subspan(known), cred, true));
+    return known + TRY(vfs::write_back(vnode, attr.size, data.subspan(known), cred));
 }
 
 void Adapter::Requests::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size,
@@ -67,7 +67,7 @@ void Adapter::Requests::write(fuse_req_t req, fuse_ino_t id, const char* bytes, 
             // Sent by the host's writeback, on nobody's behalf: the owner pays for the space.
             const Attr attr = TRY(vfs::getattr(vnode));
             const Cred owner = self.cred_of(attr.uid, attr.gid);
-            auto written = vfs::write(vnode, offset, data, owner, true);
+            auto written = vfs::write_back(vnode, offset, data, owner);
             if (!written.ok() && written.error() == Errno::perm)
                 written = self.write_back_append(vnode, offset, data, owner);
             fuse_reply_write(req, TRY(std::move(written)));

@@ -54,9 +54,20 @@ Result<size_t> write_locked(Vnode& vnode, uint64_t offset, std::span<const std::
 struct WriteArgs {
     std::span<const std::byte> data;
     const Cred& cred;
-    bool keep_setid;
-    bool at_end; // append: the offset is the file's size
+    bool keep_setid = false;
+    bool at_end = false;     // append: the offset is the file's size
+    bool keep_times = false; // somebody else says when the file was written
 };
+
+/// After a write that is not to show in the times; `before` is what they were.
+Result<void> restore_times(Vnode& vnode, const Attr& before) {
+    const Attr now = TRY(vnode.getattr());
+    if (now.mtime == before.mtime && now.ctime == before.ctime) return {};
+    AttrChange change;
+    change.mtime = before.mtime;
+    change.ctime = before.ctime;
+    return vnode.setattr(change);
+}
 
 /// Bytes written; `offset` is where they went.
 Result<size_t> write_anywhere(Vnode& vnode, uint64_t& offset, const WriteArgs& args) {
@@ -76,6 +87,7 @@ Result<size_t> write_anywhere(Vnode& vnode, uint64_t& offset, const WriteArgs& a
         auto data = args.data.first(std::min<uint64_t>(args.data.size(), limit - offset));
         TRY(drop_privileges(vnode, attr, args.cred, args.keep_setid));
         written = TRY(write_locked(vnode, offset, data, args.cred.is_superuser()));
+        if (args.keep_times) TRY(restore_times(vnode, attr));
         flags = attr.flags;
     }
     TRY(settle(vnode.mount(), flags, file_flag::sync));
@@ -108,12 +120,19 @@ Result<size_t> read(Vnode& vnode, uint64_t offset, std::span<std::byte> out) {
 
 Result<size_t> write(Vnode& vnode, uint64_t offset, std::span<const std::byte> data,
                      const Cred& cred, bool keep_setid) {
-    return write_anywhere(vnode, offset, {data, cred, keep_setid, false});
+    return write_anywhere(vnode, offset, {.data = data, .cred = cred, .keep_setid = keep_setid});
+}
+
+Result<size_t> write_back(Vnode& vnode, uint64_t offset, std::span<const std::byte> data,
+                          const Cred& cred) {
+    return write_anywhere(vnode, offset,
+                          {.data = data, .cred = cred, .keep_setid = true, .keep_times = true});
 }
 
 Result<uint64_t> append(Vnode& vnode, std::span<const std::byte> data, const Cred& cred) {
     uint64_t offset = 0;
-    size_t written = TRY(write_anywhere(vnode, offset, {data, cred, false, true}));
+    size_t written =
+        TRY(write_anywhere(vnode, offset, {.data = data, .cred = cred, .at_end = true}));
     if (written < data.size()) return Errno::nospc;
     return offset;
 }

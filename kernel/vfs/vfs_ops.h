@@ -76,6 +76,10 @@ Result<size_t> read(Vnode& vnode, uint64_t offset, std::span<std::byte> out);
 /// (append-only file and `offset` is not its end).
 Result<size_t> write(Vnode& vnode, uint64_t offset, std::span<const std::byte> data,
                      const Cred& cred, bool keep_setid = false);
+/// The same for bytes that somebody wrote earlier into a cache above us, which keeps mtime and
+/// ctime and hands them over by setattr: they stay as they are, and so do set-id bits.
+Result<size_t> write_back(Vnode& vnode, uint64_t offset, std::span<const std::byte> data,
+                          const Cred& cred);
 /// Writes at the end of the file in one step; the offset where it went.
 Result<uint64_t> append(Vnode& vnode, std::span<const std::byte> data, const Cred& cred);
 /// Calls `use` with the extents of the range while the vnode is locked shared, for adapters that

@@ -108,10 +108,18 @@ CONFORMANCE("times before 1970 and far in the future are kept or clamped") {
 CONFORMANCE("a time beyond the format is the nearest that it holds") {
     if (fs.traits.time_max == INT64_MAX) return;
     fs.write("f", "");
-    CHECK(fs.utimes("f", time_omit, at(fs.traits.time_max + 1'000'000)) == ok);
-    CHECK(fs.attr("f").mtime.sec == as_stored(fs, {fs.traits.time_max, 0}).sec);
-    CHECK(fs.utimes("f", time_omit, at(fs.traits.time_min - 1'000'000)) == ok);
-    CHECK(fs.attr("f").mtime.sec == as_stored(fs, {fs.traits.time_min, 0}).sec);
+    fs.mkdir("d");
+    for (const char* path : {"f", "d"}) {
+        // A host that caches writes keeps a file's mtime as it was set, until it forgets the file.
+        const auto clamped = [&](int64_t wanted) {
+            if (!fs.asks_at_open() && fs.attr(path).type == FileType::reg) fs.reopen();
+            return fs.attr(path).mtime.sec == as_stored(fs, {wanted, 0}).sec;
+        };
+        CHECK(fs.utimes(path, time_omit, at(fs.traits.time_max + 1'000'000)) == ok);
+        CHECK(clamped(fs.traits.time_max));
+        CHECK(fs.utimes(path, time_omit, at(fs.traits.time_min - 1'000'000)) == ok);
+        CHECK(clamped(fs.traits.time_min));
+    }
 }
 
 CONFORMANCE("utimes sets one time, both, or now; the ctime is always now") {

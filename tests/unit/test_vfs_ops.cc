@@ -127,6 +127,22 @@ TEST_CASE("chmod, chown and utimes are the owner's") {
     CHECK(code(vfs::touch(*f, true, true, other)) == 0);
 }
 
+TEST_CASE("what a cache above hands over changes neither times nor set-id bits") {
+    VfsFixture fs;
+    VnodeRef f = fs.file("f");
+    fs.chown(*f, 1000, 50);
+    fs.chmod(*f, 06755);
+    const Attr before = *vfs::getattr(*f);
+    REQUIRE(vfs::write_back(*f, 0, text("x"), user).ok());
+    const Attr after = *vfs::getattr(*f);
+    CHECK(after.size == 1);
+    CHECK(after.mtime == before.mtime);
+    CHECK(after.ctime == before.ctime);
+    CHECK(after.mode == 06755);
+    REQUIRE(vfs::write(*f, 0, text("y"), user).ok());
+    CHECK(vfs::getattr(*f)->mtime > before.mtime);
+}
+
 TEST_CASE("set-id bits go when others change the file") {
     VfsFixture fs;
     VnodeRef f = fs.file("f");
