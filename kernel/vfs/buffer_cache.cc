@@ -131,7 +131,7 @@ Result<Buf> BufferCache::get(uint64_t offset, uint32_t size, bool read) {
     misses.add();
     auto* block = new CachedBlock(*this, offset, size);
     Buf buf(block); // the reference that the constructor counted
-    block->data = static_cast<std::byte*>(std::aligned_alloc(512, (size + 511u) & ~511u));
+    block->data = shard.take_memory(size);
     if (!block->data) return Errno::nomem;
     if (CachedBlock* smaller = shard.find(offset)) {
         TRY(shard.replace(*this, *smaller, *block));
@@ -145,6 +145,11 @@ Result<Buf> BufferCache::get(uint64_t offset, uint32_t size, bool read) {
         std::memset(block->data, 0, size);
     shard.shrink(*this);
     return buf;
+}
+
+std::byte* BufferCache::Shard::take_memory(uint32_t size) {
+    if (spare && spare_size == size) return std::exchange(spare, nullptr);
+    return static_cast<std::byte*>(std::aligned_alloc(512, (size + 511u) & ~511u));
 }
 
 Result<void> BufferCache::Shard::replace(BufferCache& cache, CachedBlock& smaller,
@@ -211,6 +216,8 @@ void BufferCache::Shard::shrink(BufferCache& cache) {
             continue;
         }
         cache.evictions.add();
+        std::free(std::exchange(spare, std::exchange(block.data, nullptr)));
+        spare_size = block.size;
         drop(cache, block);
     }
 }

@@ -42,7 +42,14 @@ struct BufferCache::Shard {
     size_t count GUARDED_BY(mutex) = 0;
     CachedBlock* hand GUARDED_BY(mutex) = nullptr;
     std::vector<CachedBlock*> dirty GUARDED_BY(mutex); // may hold blocks that are clean again
+    /// Memory of the last block that was evicted, for the next one: given back to the heap, a full
+    /// cache would leave it in holes between what lives longer, and grow.
+    std::byte* spare GUARDED_BY(mutex) = nullptr;
+    uint32_t spare_size GUARDED_BY(mutex) = 0;
 
+    ~Shard() { std::free(spare); }
+    /// Memory of `size` bytes; null: there is none.
+    std::byte* take_memory(uint32_t size) REQUIRES(mutex);
     void insert(CachedBlock& block) REQUIRES(mutex);
     /// Drops the hash's reference.
     void remove(CachedBlock& block) REQUIRES(mutex);
