@@ -62,7 +62,7 @@ run_tests() {
         suite plain build "${length[@]}" -t 2
     fi
     # This build is the one by clang, so it is also the one that analyses locks (-Wthread-safety -Werror).
-    if [ -n "$asan" ] && built build-asan clang -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false; then
+    if [ -n "$asan" ] && built build-asan clang -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false -Dfuzzers=true; then
         suite 'address and undefined behaviour' build-asan "${length[@]}" --no-suite tidy -t 4
     fi
     if [ -n "$tsan" ]; then

@@ -8,8 +8,9 @@
 //
 //     Subject subject{.type = ext2fs::type(), .name = "ext2, 1 KiB blocks", .image = image};
 //     subject.fields = {{"s_log_block_size", 1024 + 24, 4}, ...};   // what is worth lying about
-//     subject.metadata = {{1024, 8 * 1024}, ...};                   // where single bytes are
-//     changed REQUIRE(run(subject, {.cases = 2000}).complaints == no_complaints);
+//     // Where single bytes are changed:
+//     subject.metadata = {{1024, 8 * 1024}, ...};
+//     REQUIRE(run(subject, {.cases = 2000}).complaints == no_complaints);
 //
 // Cases. Case N of a seed is the same on every run: odd ones set a field (to 0, 1, all ones, a sign
 // bit, a neighbour of what was there, another field's value, anything), even ones change a byte of
@@ -80,5 +81,10 @@ Outcome run(const Subject& subject, const Options& options);
 /// directories (one with many entries), small, large, sparse and empty files, links, symbolic
 /// links, attributes; what the mount's traits exclude is left out. Errors: those of the operations.
 Result<void> populate(Mount& mount);
+
+/// A base image: the type's newfs over `size` bytes with `newfs_options` (a list as after -o), and
+/// populate(). Failure: what they say.
+FailureOr<std::vector<std::byte>> filled_image(const FileSystemType& type, uint64_t size,
+                                               std::string_view newfs_options);
 
 } // namespace rump::corrupt

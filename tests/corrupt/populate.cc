@@ -1,6 +1,10 @@
 // A tree that has some of everything in it.
 #include "tests/corrupt/driver.h"
 
+#include "hostshim/faulty_device.h"
+#include "hostshim/memory_device.h"
+#include "kernel/kern/kernel.h"
+#include "kernel/sys/mount_options.h"
 #include "kernel/vfs/vfs_ops.h"
 
 #include <fmt/core.h>
@@ -85,5 +89,25 @@ private:
 } // namespace
 
 Result<void> populate(Mount& mount) { return Populate(mount).run(); }
+
+FailureOr<std::vector<std::byte>> filled_image(const FileSystemType& type, uint64_t size,
+                                               std::string_view newfs_options) {
+    OptionSet options;
+    for (const std::string& item : split_options(newfs_options)) {
+        const NamedOption option(item);
+        TRY(options.set(type.newfs_options(), option.name, option.value));
+    }
+    auto device = host::make_memory_device(size);
+    host::SeededRandom random(5);
+    Kernel kernel({.random = &random});
+    TRY(type.newfs(kernel, *device, options));
+    Mount* mount = TRY(kernel.mount(type, {std::make_unique<host::FaultyDevice>(*device), {}}));
+    if (auto done = populate(*mount); !done) return Failure(done.error(), "cannot populate");
+    if (auto done = kernel.unmount(*mount, false); !done)
+        return Failure(done.error(), "cannot unmount");
+    std::vector<std::byte> image(size);
+    if (auto read = device->read(0, image); !read) return Failure(read.error(), "cannot read");
+    return image;
+}
 
 } // namespace rump::corrupt
