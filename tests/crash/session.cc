@@ -72,6 +72,8 @@ void Session::changing_all_names(const std::string& path) {
     auto file = files_.at(path);
     for (auto& [name, other] : files_)
         if (other == file) changing(name);
+    for (auto& [name, other] : replaced_)
+        if (other == file) changing(name);
 }
 
 bool Session::check(bool ok, Errno error, const char* what, const std::string& path) {
@@ -135,7 +137,9 @@ void Session::fsync(const std::string& path) {
         VnodeRef vnode = TRY(vfs::lookup(*p.dir, p.name, root_cred()));
         return vfs::fsync(*vnode, false);
     }();
-    if (check(result, "fsync", path)) note(path, {files_.at(path)->bytes});
+    if (!check(result, "fsync", path)) return;
+    note(path, {files_.at(path)->bytes});
+    replaced_.erase(path);
 }
 
 void Session::sync() {
@@ -143,6 +147,7 @@ void Session::sync() {
     for (auto& [path, file] : files_) note(path, {file->bytes});
     for (const std::string& path : gone_) note(path, {std::nullopt});
     gone_.clear();
+    replaced_.clear();
 }
 
 void Session::rename(const std::string& from, const std::string& to) {
@@ -159,6 +164,7 @@ void Session::rename(const std::string& from, const std::string& to) {
     if (!check(result, "rename", from + " to " + to)) return;
     if (file && is_file(to) && files_.at(from) == files_.at(to)) return; // two names of one file
     if (file) {
+        if (is_file(to)) replaced_.emplace(to, files_.at(to));
         files_[to] = files_.at(from);
         files_.erase(from);
         gone_.insert(from);

@@ -88,7 +88,9 @@ private:
     std::map<std::string, std::shared_ptr<File>> files_; // one for all names of a file
     std::set<std::string> dirs_;
     std::set<std::string> symlinks_;
-    std::set<std::string> gone_;                            // since the last sync
+    std::set<std::string> gone_; // since the last sync
+    /// What renames since the last sync took names from: a cut can show it there again.
+    std::multimap<std::string, std::shared_ptr<File>> replaced_;
     std::map<std::string, std::vector<Contents>> promised_; // what the last note said
     std::vector<Note> notes_;
     uint16_t next_file_ = 1;

@@ -84,3 +84,70 @@ TEST_CASE("what an unlinked file gave up is nobody else's while its inode can st
         REQUIRE(kernel.unmount(*after, false).ok());
     }
 }
+
+namespace {
+
+/// Every state that is a prefix of what `work` and the commits after it write: mended by check, and
+/// the directory "moved" is there under one name.
+void mend_prefixes(void (*prepare)(Vnode& top), void (*work)(Vnode& top)) {
+    auto base = host::make_memory_device(4u << 20);
+    test::make_ffs(*base, {"1", "be", "8k", "1k"});
+    host::RecordingDevice recorder(host::make_memory_overlay(*base));
+    Kernel kernel;
+    Mount* mount = test::mount_ffs(kernel, recorder);
+    prepare(**mount->root());
+    REQUIRE(mount->sync().ok());
+    const size_t start = recorder.events().size();
+    work(**mount->root());
+    REQUIRE(mount->sync().ok());
+    const auto events = recorder.events();
+    REQUIRE(kernel.unmount(*mount, false).ok());
+    unsigned mended = 0;
+    for (size_t end = start; end <= events.size(); ++end) {
+        INFO("after " << end - start << " events");
+        auto cut = host::make_memory_overlay(*base);
+        for (size_t i = 0; i < end; ++i) REQUIRE(host::replay(events[i], *cut).ok());
+        mended += test::ffs_findings(*cut).find("directory") != std::string::npos ? 1 : 0;
+        REQUIRE(test::ffs_findings(*cut, true) == "");
+        REQUIRE(test::ffs_findings(*cut) == "");
+        Mount* after = test::mount_ffs(kernel, *cut, true);
+        unsigned names = 0;
+        test::walk(*after, {}, [&](const std::string&, Vnode& vnode, const Attr&) {
+            names += vfs::lookup(vnode, "inside", root).ok() ? 1 : 0;
+        });
+        CHECK(names == 1);
+        REQUIRE(kernel.unmount(*after, false).ok());
+    }
+    CHECK(mended > 0);
+}
+
+VnodeRef make_dir(Vnode& dir, const std::string& name) {
+    return *vfs::mkdir(dir, name, {.mode = 0755}, root);
+}
+
+} // namespace
+
+TEST_CASE("check mends a directory's rename that was cut short: one name stays, its .. is right") {
+    mend_prefixes(
+        [](Vnode& top) {
+            make_dir(*make_dir(*make_dir(top, "from"), "moved"), "inside");
+            make_dir(top, "to");
+        },
+        [](Vnode& top) {
+            VnodeRef from = *vfs::lookup(top, "from", root), to = *vfs::lookup(top, "to", root);
+            REQUIRE(vfs::rename(*from, "moved", *to, "moved", vfs::RenameMode::replace, root).ok());
+        });
+}
+
+TEST_CASE("check mends a directory whose .. names a parent that never reached the device") {
+    mend_prefixes(
+        [](Vnode& top) { make_dir(*make_dir(top, "elsewhere"), "inside"); },
+        [](Vnode& top) {
+            VnodeRef brief = make_dir(top, "brief");
+            make_dir(*make_dir(*brief, "moved"), "more");
+            REQUIRE(
+                vfs::rename(*brief, "moved", top, "moved", vfs::RenameMode::replace, root).ok());
+            brief.reset();
+            REQUIRE(vfs::rmdir(top, "brief", root).ok());
+        });
+}

@@ -4,14 +4,16 @@
 // used.
 //
 // Repairs (-y) what a crash leaves: maps and counts that are behind, link
-// counts, inodes without a name, the clean flag. What would lose somebody's
-// data is reported and left.
+// counts, inodes without a name, the two names of a rename that was cut short,
+// the clean flag. What would lose somebody's data is reported and left.
 #pragma once
 
 #include "kernel/fs/ffs/geometry.h"
 #include "kernel/fs/ffs/inode.h"
 
 #include "kernel/sys/filesystem.h"
+
+#include "hostshim/function_ref.h"
 
 #include <span>
 #include <string>
@@ -31,7 +33,7 @@ struct CheckedInode {
     uint16_t nlink = 0;   // as it says
     uint32_t refs = 0;    // names found
     uint32_t parent = 0;  // directories: the one that names it
-    uint32_t dotdot = 0;  // directories: what ".." says
+    uint32_t dotdot = 0;  // directories: what ".." says; 0: nothing that is there
     bool reached = false; // directories: from the root
     bool cleared = false; // by this run
 };
@@ -81,13 +83,18 @@ private:
     Result<void> directory(uint64_t number);
     void entry(uint64_t dir, uint64_t offset, uint64_t ino, uint8_t type, std::string_view name,
                uint32_t ordinal);
+    Result<uint64_t> address_of(const InodeState& s, uint64_t lbn);
     Result<std::vector<std::byte>> read_directory(uint64_t number);
     bool reaches_root(uint64_t number);
 
     // mending (check_reconnect.cc)
     Result<InodeState> load(uint64_t number);
     Result<void> store(uint64_t number, const InodeState& state);
+    Result<bool> edit_directory(uint64_t dir, FunctionRef<bool(std::span<std::byte>)> edit);
     Result<bool> add_entry(uint64_t dir, std::string_view name, uint64_t ino);
+    Result<bool> remove_entry(uint64_t dir, uint64_t ino);
+    Result<bool> set_dotdot(uint64_t number, uint64_t parent);
+    Result<void> second_names();
     Result<uint64_t> find_name(uint64_t dir, std::string_view name);
     Result<uint64_t> make_lost_found();
     /// Gives an inode a name in /lost+found; false when that cannot be.
@@ -107,6 +114,8 @@ private:
     uint64_t claimed_ = 0;
     uint64_t totals_[4] = {};              // ndir, nbfree, nifree, nffree
     std::vector<uint32_t> written_inodes_; // of each group: those that were ever initialised
+    // Directories that a second directory names: {inode, the second}.
+    std::vector<std::pair<uint64_t, uint64_t>> second_names_;
     uint64_t lost_found_ = 0;
     std::unordered_set<uint64_t> unlinked_;
     bool unrepaired_ = false;

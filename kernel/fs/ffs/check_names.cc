@@ -19,29 +19,28 @@ std::string dir_place(uint64_t number, uint64_t offset) {
 
 } // namespace
 
-/// Phase 1 has checked all addresses.
+/// Where block `lbn` of a file is; 0: nowhere. Phase 1 has checked all addresses.
+Result<uint64_t> Checker::address_of(const InodeState& s, uint64_t lbn) {
+    const MapPath path = TRY(path_to(geo_, lbn));
+    uint64_t address = get_address(
+        geo_, s.area, path.levels == 0 ? path.index[0] : disk::direct_count - 1 + path.levels);
+    std::vector<std::byte> block(path.levels == 0 ? 0 : geo_.bsize);
+    for (unsigned level = 0; level < path.levels && address != 0; ++level) {
+        TRY(read(address, block));
+        address = get_address(geo_, block, path.index[level]);
+    }
+    return address;
+}
+
 Result<std::vector<std::byte>> Checker::read_directory(uint64_t number) {
-    std::vector<std::byte> block(geo_.bsize);
-    TRY(read(geo_.inode_block(number).value(), block));
-    const InodeState s =
-        decode_inode(geo_, std::span(block).subspan(geo_.inode_offset(number), geo_.inode_size));
+    const InodeState s = TRY(load(number));
     std::vector<std::byte> out;
-    const auto pointer = [&](std::span<const std::byte> from, uint64_t i) {
-        return get_address(geo_, from, static_cast<uint32_t>(i));
-    };
     const uint64_t blocks = (s.size + geo_.bsize - 1) >> geo_.bshift;
     if (blocks > (geo_.size >> geo_.fragshift) + 1) return out;
     for (uint64_t lbn = 0; lbn < blocks; ++lbn) {
-        const MapPath path = TRY(path_to(geo_, lbn));
-        uint64_t address = pointer(s.area, path.levels == 0 ? path.index[0]
-                                                            : disk::direct_count - 1 + path.levels);
-        for (unsigned level = 0; level < path.levels && address != 0; ++level) {
-            TRY(read(address, block));
-            address = pointer(block, path.index[level]);
-        }
-        const uint32_t bytes = geo_.block_size(s.size, lbn);
+        const uint64_t address = TRY(address_of(s, lbn));
         const size_t at = out.size();
-        out.resize(at + bytes);
+        out.resize(at + geo_.block_size(s.size, lbn));
         if (address != 0) TRY(read(address, std::span(out).subspan(at)));
     }
     out.resize(s.size);
@@ -58,6 +57,11 @@ void Checker::entry(uint64_t dir, uint64_t offset, uint64_t ino, uint8_t type,
     if (ordinal > 1 && (name == "." || name == ".."))
         found("dot", place, "an extra \".\" or \"..\"", false);
     if (ino == disk::whiteout_inode && type == static_cast<uint8_t>(FileType::wht)) return;
+    // ".." is judged when all parents are known: the one that it names may be gone
+    // with the epoch that moved the directory.
+    if (ordinal == 1 && name == ".." &&
+        (!geo_.is_inode(ino) || inodes_[ino].state == CheckedInode::State::free))
+        return;
     if (!geo_.is_inode(ino)) {
         found("entry-inode", place, fmt::format("inode {} is out of range", ino), false);
         return;
@@ -77,10 +81,10 @@ void Checker::entry(uint64_t dir, uint64_t offset, uint64_t ino, uint8_t type,
         return;
     }
     if (target.state != CheckedInode::State::dir) return;
-    if (target.parent != 0)
-        found("directory-linked-twice", place, fmt::format("directory inode {} has two names", ino),
-              false);
-    target.parent = static_cast<uint32_t>(dir);
+    if (target.parent == 0)
+        target.parent = static_cast<uint32_t>(dir);
+    else
+        second_names_.emplace_back(ino, dir);
 }
 
 Result<void> Checker::directory(uint64_t number) {
@@ -132,6 +136,7 @@ bool Checker::reaches_root(uint64_t number) {
 }
 
 Result<void> Checker::connectivity() {
+    TRY(second_names());
     inodes_[disk::root_inode].parent = disk::root_inode;
     inodes_[disk::root_inode].reached = true;
     // The tops of what is loose first, so that what hangs on them comes along.
@@ -149,9 +154,11 @@ Result<void> Checker::connectivity() {
         if (dir.state != CheckedInode::State::dir || is_unlinked(n)) continue;
         if (!reaches_root(n) && (dir.parent != 0 || options_.repair))
             found("directory-loop", dir_place(n, 0), "is not reached from the root", false);
-        if (dir.parent != 0 && dir.dotdot != dir.parent)
+        if (dir.parent != 0 && dir.dotdot != dir.parent &&
             found("dot-dot", dir_place(n, 0),
-                  fmt::format("\"..\" is {}, the parent is {}", dir.dotdot, dir.parent), false);
+                  fmt::format("\"..\" is {}, the parent is {}", dir.dotdot, dir.parent), true) &&
+            !TRY(set_dotdot(n, dir.parent)))
+            unrepaired_ = true;
     }
     return {};
 }

@@ -28,35 +28,98 @@ Result<void> Checker::store(uint64_t number, const InodeState& state) {
     return write(geo_.inode_block(number).value(), block);
 }
 
-/// Puts a name into the first gap of the direct blocks of a directory; false:
-/// there is none.
-Result<bool> Checker::add_entry(uint64_t dir, std::string_view name, uint64_t ino) {
+/// Hands out the chunks of a directory until `edit` says that it has changed one,
+/// which is written. False: none was.
+Result<bool> Checker::edit_directory(uint64_t dir, FunctionRef<bool(std::span<std::byte>)> edit) {
     const InodeState s = TRY(load(dir));
+    std::vector<std::byte> unit(std::max(geo_.fsize, geo_.dirblk));
+    for (uint64_t at = 0; at < s.size; at += geo_.dirblk) {
+        const uint64_t address = TRY(address_of(s, geo_.block_of(at)));
+        if (address == 0) continue;
+        const uint64_t f = address + (geo_.in_block(at) >> geo_.fshift);
+        TRY(read(f, unit));
+        if (!edit(std::span(unit).subspan(at & (geo_.fsize - 1), geo_.dirblk))) continue;
+        TRY(write(f, unit));
+        return true;
+    }
+    return false;
+}
+
+/// Puts a name into the first gap; false: there is none.
+Result<bool> Checker::add_entry(uint64_t dir, std::string_view name, uint64_t ino) {
     const uint32_t needed = disk::dirent_size(name.size());
     const auto type = static_cast<FileType>(inodes_[ino].type);
-    std::vector<std::byte> block(geo_.bsize);
-    for (uint64_t at = 0; at < s.size; at += geo_.dirblk) {
-        const uint64_t lbn = geo_.block_of(at);
-        if (lbn >= disk::direct_count) return false;
-        const uint64_t f = get_address(geo_, s.area, static_cast<uint32_t>(lbn)) +
-                           (geo_.in_block(at) >> geo_.fshift);
-        auto bytes = std::span(block).first(std::max(geo_.fsize, geo_.dirblk));
-        TRY(read(f, bytes));
-        auto chunk = bytes.subspan(at & (geo_.fsize - 1), geo_.dirblk);
+    return edit_directory(dir, [&](std::span<std::byte> chunk) {
         ChunkWalk walk(geo_, chunk);
         DirRecord r;
         for (;;) {
             auto more = walk.next(r);
-            if (!more || !*more) break;
+            if (!more || !*more) return false;
             if (r.slack() < needed) continue;
             const uint32_t kept = r.ino == 0 ? 0 : disk::dirent_size(r.name.size());
             if (kept != 0) put_reclen(geo_, chunk, r.at, kept);
             put_record(geo_, chunk, r.at + kept, r.reclen - kept, ino, type, name);
-            TRY(write(f, bytes));
             return true;
         }
+    });
+}
+
+/// Takes the first name of `ino` out of a directory.
+Result<bool> Checker::remove_entry(uint64_t dir, uint64_t ino) {
+    return edit_directory(dir, [&](std::span<std::byte> chunk) {
+        ChunkWalk walk(geo_, chunk);
+        DirRecord r, before;
+        for (;; before = r) {
+            auto more = walk.next(r);
+            if (!more || !*more) return false;
+            if (r.ino != ino || r.name == "." || r.name == "..") continue;
+            if (r.at == 0)
+                put_record(geo_, chunk, 0, r.reclen, 0, FileType::unknown, {});
+            else
+                put_reclen(geo_, chunk, before.at, before.reclen + r.reclen);
+            return true;
+        }
+    });
+}
+
+/// Lets ".." of a directory be `parent`. False: it has none.
+Result<bool> Checker::set_dotdot(uint64_t number, uint64_t parent) {
+    CheckedInode& info = inodes_[number];
+    const bool set = TRY(edit_directory(number, [&](std::span<std::byte> chunk) {
+        ChunkWalk walk(geo_, chunk);
+        DirRecord r;
+        for (;;) {
+            auto more = walk.next(r);
+            if (!more || !*more) return false;
+            if (r.name != "..") continue;
+            auto& dotdot = *reinterpret_cast<disk::Dirent*>(chunk.data() + r.at);
+            geo_.order.set(dotdot.ino, static_cast<uint32_t>(parent));
+            return true;
+        }
+    }));
+    if (!set) return false;
+    if (info.dotdot != 0) --inodes_[info.dotdot].refs;
+    ++inodes_[parent].refs;
+    info.dotdot = static_cast<uint32_t>(parent);
+    return true;
+}
+
+/// A rename that was cut short leaves the old name beside the new one: the one
+/// that ".." knows stays.
+Result<void> Checker::second_names() {
+    for (const auto& [number, dir] : second_names_) {
+        CheckedInode& info = inodes_[number];
+        if (!found("directory-linked-twice", fmt::format("inode {}", number),
+                   "a directory has two names", true))
+            continue;
+        uint64_t from = dir;
+        if (info.dotdot == dir) from = std::exchange(info.parent, static_cast<uint32_t>(dir));
+        if (TRY(remove_entry(from, number)))
+            --info.refs;
+        else
+            unrepaired_ = true;
     }
-    return false;
+    return {};
 }
 
 Result<uint64_t> Checker::find_name(uint64_t dir, std::string_view name) {
@@ -138,17 +201,8 @@ Result<bool> Checker::reconnect(uint64_t number) {
     ++info.refs;
     changed_ = true;
     if (info.state != CheckedInode::State::dir) return true;
-    // "..": the second record of its first chunk.
-    const InodeState s = TRY(load(number));
-    std::vector<std::byte> bytes(std::max(geo_.fsize, geo_.dirblk));
-    const uint64_t f = get_address(geo_, s.area, 0);
-    TRY(read(f, bytes));
-    auto& dotdot = *reinterpret_cast<disk::Dirent*>(bytes.data() + disk::dirent_size(1));
-    geo_.order.set(dotdot.ino, static_cast<uint32_t>(lost_found_));
-    TRY(write(f, bytes));
-    if (geo_.is_inode(info.dotdot) && inodes_[info.dotdot].refs > 0) --inodes_[info.dotdot].refs;
-    ++inodes_[lost_found_].refs;
-    info.parent = info.dotdot = static_cast<uint32_t>(lost_found_);
+    if (!TRY(set_dotdot(number, lost_found_))) unrepaired_ = true;
+    info.parent = static_cast<uint32_t>(lost_found_);
     return true;
 }
 
