@@ -1,7 +1,7 @@
 // See blocking.h.
 #include "p2k/blocking.h"
 
-#include <linux/fuse.h>
+#include "p2k/message.h"
 
 #include <cstring>
 
@@ -10,12 +10,6 @@ namespace rump::p2k {
 namespace {
 
 constexpr size_t large_transfer = 128u << 10;
-
-fuse_in_header header_of(std::span<const std::byte> message) {
-    fuse_in_header header = {};
-    if (message.size() >= sizeof header) std::memcpy(&header, message.data(), sizeof header);
-    return header;
-}
 
 } // namespace
 

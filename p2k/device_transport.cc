@@ -25,9 +25,9 @@
 #include "hostshim/lock.h"
 #include "hostshim/thread.h"
 #include "p2k/blocking.h"
+#include "p2k/message.h"
 
 #include <fcntl.h>
-#include <linux/fuse.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/eventfd.h>
@@ -44,10 +44,12 @@ namespace {
 
 constexpr uint64_t watch_ns = 1'000'000;
 constexpr unsigned watch_after = 32; // requests without a sleep
+constexpr int quiet_ms = 10;         // without a request: a client is no more followed
+
 class DeviceTransport final : public Transport, private ReplyPort {
 public:
-    DeviceTransport(int fd, RequestSink& sink, const TransportLimits& limits)
-        : fd_(fd), sink_(sink), poll_ns_(uint64_t{limits.poll_us} * 1000),
+    DeviceTransport(int fd, RequestSink& sink, const TransportLimits& limits, Anchor& anchor)
+        : fd_(fd), sink_(sink), anchor_(anchor), poll_ns_(uint64_t{limits.poll_us} * 1000),
           thread_count_(limits.threads ? limits.threads : host::cpu_count() + 2),
           max_payload_(limits.max_payload), wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
     ~DeviceTransport() override {
@@ -69,7 +71,8 @@ private:
     void thread_main(Worker& worker);
     /// Serves until there is nothing to do for this thread. False: until the end.
     bool read_and_run(Worker& worker);
-    Wait wait_for_request(Worker& worker, size_t& got);
+    Wait wait_for_request(Worker& worker, Tether& tether, size_t& got);
+    bool wait_beside_client(Tether& tether) const;
     Wait sleep_for_request();
     bool retire();
     void promote_one();
@@ -83,6 +86,7 @@ private:
     // constant after construction
     const int fd_;
     RequestSink& sink_;
+    Anchor& anchor_;
     const uint64_t poll_ns_;
     const unsigned thread_count_;
     const size_t max_payload_;
@@ -197,9 +201,10 @@ ssize_t DeviceTransport::read_message(Worker& worker) const {
 }
 
 bool DeviceTransport::read_and_run(Worker& worker) {
+    Tether tether;
     for (;;) {
         size_t got = 0;
-        switch (wait_for_request(worker, got)) {
+        switch (wait_for_request(worker, tether, got)) {
         case Wait::retire:
             return true;
         case Wait::end:
@@ -210,6 +215,13 @@ bool DeviceTransport::read_and_run(Worker& worker) {
             break;
         }
         const auto message = worker.message_buffer().first(got);
+        // Forgets and the host's writeback are nobody's.
+        if (const uint32_t client = header_of(message).pid; client != 0) {
+            if (anchor_.note(client))
+                tether.follow(client);
+            else
+                tether.release();
+        }
         if (streak_.fetch_add(1, std::memory_order_relaxed) == watch_after) begin_watching();
         if (waiting_.load() == 0 && (may_block(message) || is_large_transfer(message)))
             promote_one();
@@ -218,16 +230,25 @@ bool DeviceTransport::read_and_run(Worker& worker) {
 }
 
 /// Takes the next request: at once, by polling, or after a sleep.
-DeviceTransport::Wait DeviceTransport::wait_for_request(Worker& worker, size_t& got) {
+DeviceTransport::Wait DeviceTransport::wait_for_request(Worker& worker, Tether& tether,
+                                                        size_t& got) {
     auto take = [&](ssize_t size) {
         got = static_cast<size_t>(std::max<ssize_t>(size, 0));
         return size < 0 ? Wait::end : Wait::request;
     };
     if (stopping_.load(std::memory_order_relaxed)) return Wait::end;
-    if (const ssize_t size = read_message(worker)) return take(size);
+    if (!tether.tied())
+        if (const ssize_t size = read_message(worker)) return take(size);
 
     waiting_.fetch_add(1);
     for (;;) {
+        if (wait_beside_client(tether)) {
+            if (const ssize_t size = read_message(worker)) {
+                waiting_.fetch_sub(1);
+                return take(size);
+            }
+            continue;
+        }
         const bool polls = poll_ns_ > 0 && (poll_credit_.load(std::memory_order_relaxed) > 0 ||
                                             sleeps_.load(std::memory_order_relaxed) % 16 == 0);
         ssize_t size = 0;
@@ -258,6 +279,15 @@ DeviceTransport::Wait DeviceTransport::sleep_for_request() {
     return device_readable(-1) && !stopping_.load() ? Wait::request : Wait::end;
 }
 
+/// Tied to its client's CPU a thread gets a request by one change of context, and would only be in
+/// the client's way if it polled. False: it is not tied, or the client is quiet.
+bool DeviceTransport::wait_beside_client(Tether& tether) const {
+    if (!tether.tied()) return false;
+    if (device_readable(quiet_ms)) return true;
+    tether.release();
+    return false;
+}
+
 /// True also when the device is at its end: reading says so.
 bool DeviceTransport::device_readable(int timeout_ms) const {
     pollfd fds[] = {{.fd = fd_, .events = POLLIN, .revents = 0},
@@ -270,8 +300,8 @@ bool DeviceTransport::device_readable(int timeout_ms) const {
 } // namespace
 
 std::unique_ptr<Transport> make_device_transport(int fd, RequestSink& sink,
-                                                 const TransportLimits& limits) {
-    return std::make_unique<DeviceTransport>(fd, sink, limits);
+                                                 const TransportLimits& limits, Anchor& anchor) {
+    return std::make_unique<DeviceTransport>(fd, sink, limits, anchor);
 }
 
 } // namespace rump::p2k

@@ -46,6 +46,9 @@ void Adapter::Requests::mknod(fuse_req_t req, fuse_ino_t parent, const char* nam
 void Adapter::Requests::create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
                                fuse_file_info* file) {
     answer(req, [&](Adapter& self) -> Result<void> {
+        // A file made by this request is one that the host announces the end of, too. Where it
+        // opens without asking it makes the file by mknod then, once it has been told so.
+        if (self.no_open_) return Errno::nosys;
         Vnode& dir = *TRY(self.node(parent));
         const Cred cred = self.cred(req);
         auto made = vfs::create(dir, name, to_make(req, mode, FileType::reg), cred);

@@ -18,6 +18,10 @@ namespace rump::p2k {
 
 namespace {
 
+/// How long an anchor is held after a request, in poll_us: a client that goes on works a little
+/// between its requests.
+constexpr uint64_t linger_polls = 2;
+
 /// Commas and backslashes of a value end it in libfuse's option strings unless escaped.
 std::string escape(std::string_view value) {
     std::string escaped;
@@ -72,7 +76,8 @@ private:
 } // namespace
 
 Session::Session(Mount& mount, const SessionOptions& options)
-    : mount_(mount), options_(options), counts_(mount.kernel().counters()) {}
+    : mount_(mount), options_(options), counts_(mount.kernel().counters()),
+      anchor_(uint64_t{options.limits.poll_us} * linger_polls * 1000) {}
 
 FailureOr<std::unique_ptr<Session>> Session::create(Mount& mount, const SessionOptions& options) {
     auto session = std::unique_ptr<Session>(new Session(mount, options));
@@ -124,13 +129,15 @@ FailureOr<void> Session::mount(const std::string& mountpoint) {
 FailureOr<void> Session::serve() {
     TRY(answer_init());
     TransportLimits limits = this->limits();
+    if (auto started = anchor_.start(); !started.ok())
+        return Failure(started.error(), "cannot start threads");
     if (uring_) {
         if (auto started = uring_->start(); !started.ok())
             return Failure(started.error(), "cannot start threads");
         limits.threads = limits.threads ? limits.threads : 2; // for forgets
         limits.poll_us = 0;
     }
-    device_ = make_device_transport(fd_, *this, limits);
+    device_ = make_device_transport(fd_, *this, limits, anchor_);
     if (auto started = device_->start(); !started.ok())
         return Failure(started.error(), "cannot start threads");
     raise_read_ahead(mountpoint_, options_.adapter.max_write);
@@ -238,7 +245,7 @@ ssize_t Session::send_init(ReplyPort& port, std::span<const iovec> parts) {
     std::memcpy(&out, parts[1].iov_base, parts[1].iov_len);
     uint64_t extra = adapter_->extra_init_flags();
     if (options_.transport != TransportChoice::device && adapter_->offers_uring()) {
-        uring_ = make_uring_transport(fd_, *this, limits());
+        uring_ = make_uring_transport(fd_, *this, limits(), anchor_);
         if (uring_->prepare().ok())
             extra |= uapi::over_io_uring;
         else
@@ -261,6 +268,7 @@ void Session::ended() {
 void Session::stop() {
     if (uring_) uring_->stop();
     if (device_) device_->stop();
+    anchor_.stop();
     uring_.reset();
     device_.reset();
 }

@@ -76,6 +76,7 @@ private:
     fuse_session* fuse_ = nullptr;
     std::string mountpoint_;
     std::unique_ptr<Adapter> adapter_;
+    Anchor anchor_;
     std::unique_ptr<Transport> device_;
     std::unique_ptr<Transport> uring_;
 };

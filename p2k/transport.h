@@ -2,6 +2,7 @@
 #pragma once
 
 #include "hostshim/log.h"
+#include "p2k/anchor.h"
 #include "p2k/worker.h"
 
 #include <memory>
@@ -45,11 +46,11 @@ public:
 
 /// /dev/fuse: `fd`, which stays the caller's.
 std::unique_ptr<Transport> make_device_transport(int fd, RequestSink& sink,
-                                                 const TransportLimits& limits);
+                                                 const TransportLimits& limits, Anchor& anchor);
 
 /// FUSE's io_uring queues. prepare() before the answer to INIT, start() after it. Forgets and
 /// interrupts come by /dev/fuse as before.
 std::unique_ptr<Transport> make_uring_transport(int fd, RequestSink& sink,
-                                                const TransportLimits& limits);
+                                                const TransportLimits& limits, Anchor& anchor);
 
 } // namespace rump::p2k

@@ -14,23 +14,20 @@
 #include "hostshim/lock.h"
 #include "hostshim/thread.h"
 #include "p2k/blocking.h"
+#include "p2k/cpus.h"
 #include "p2k/fuse_uring.h"
+#include "p2k/message.h"
 
-#include <fcntl.h>
-#include <fmt/format.h>
 #include <liburing.h>
 #include <linux/fuse.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <cstring>
 #include <deque>
-#include <fstream>
 #include <memory>
 #include <vector>
 
@@ -40,27 +37,6 @@ namespace {
 
 constexpr size_t page = 4096;
 constexpr unsigned helper_count = 2;
-
-/// The highest possible CPU, plus one: /sys/devices/system/cpu/possible, "0-7".
-unsigned possible_cpus() {
-    std::ifstream file("/sys/devices/system/cpu/possible");
-    std::string text;
-    std::getline(file, text);
-    unsigned last = 0;
-    const size_t at = text.find_last_of("-,");
-    const char* begin = text.data() + (at == std::string::npos ? 0 : at + 1);
-    if (std::from_chars(begin, text.data() + text.size(), last).ec != std::errc()) return 0;
-    return last + 1;
-}
-
-std::vector<unsigned> allowed_cpus() {
-    std::vector<unsigned> cpus;
-    cpu_set_t set;
-    if (::sched_getaffinity(0, sizeof set, &set) != 0) return cpus;
-    for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu)
-        if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
-    return cpus;
-}
 
 /// Entries of a queue: enough for a client's read-ahead, less where there are many queues.
 unsigned queue_depth(unsigned queues) { return std::clamp(64 / std::max(queues, 1u), 2u, 8u); }
@@ -146,8 +122,9 @@ private:
 
 class UringTransport final : public Transport {
 public:
-    UringTransport(int fd, RequestSink& sink, const TransportLimits& limits)
-        : fd_(fd), sink_(sink), max_payload_(std::max<size_t>(limits.max_payload, 1u << 20)) {}
+    UringTransport(int fd, RequestSink& sink, const TransportLimits& limits, Anchor& anchor)
+        : fd_(fd), sink_(sink), anchor_(anchor),
+          max_payload_(std::max<size_t>(limits.max_payload, 1u << 20)) {}
     ~UringTransport() override { stop(); }
 
     std::string_view name() const override { return "uring"; }
@@ -157,6 +134,7 @@ public:
 
     int device() const { return fd_; }
     RequestSink& sink() const { return sink_; }
+    Anchor& anchor() const { return anchor_; }
     size_t max_payload() const { return max_payload_; }
     bool stopping() const { return stopping_.load(std::memory_order_relaxed); }
     /// Called by each queue's thread when its ring is there, or cannot be made. Waits for start():
@@ -169,6 +147,7 @@ private:
 
     const int fd_;
     RequestSink& sink_;
+    Anchor& anchor_;
     const size_t max_payload_;
     std::vector<std::unique_ptr<Queue>> queues_;
     std::vector<Worker> helper_workers_;
@@ -267,10 +246,7 @@ bool Queue::make_ring() {
 }
 
 void Queue::thread_main() {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(cpu_, &set);
-    (void)::sched_setaffinity(0, sizeof set, &set);
+    (void)bind_to({cpu_});
     auto worker = Worker::create(transport_.max_payload());
     if (!transport_.report_and_wait(worker.ok() && make_ring())) return;
     serve(*worker);
@@ -375,7 +351,11 @@ void Queue::complete(Worker& worker, void* data, int result) {
         transport_.help(entry);
         return;
     }
-    if (!message.empty()) transport_.sink().run(worker, message, entry);
+    if (!message.empty()) {
+        if (const uint32_t client = header_of(message).pid; client != 0)
+            (void)transport_.anchor().note(client);
+        transport_.sink().run(worker, message, entry);
+    }
     entry.send_error_unless_answered();
     submit(entry, uapi::uring_commit_and_fetch);
 }
@@ -460,8 +440,8 @@ void UringTransport::helper_main(Worker& worker) {
 } // namespace
 
 std::unique_ptr<Transport> make_uring_transport(int fd, RequestSink& sink,
-                                                const TransportLimits& limits) {
-    return std::make_unique<UringTransport>(fd, sink, limits);
+                                                const TransportLimits& limits, Anchor& anchor) {
+    return std::make_unique<UringTransport>(fd, sink, limits, anchor);
 }
 
 } // namespace rump::p2k

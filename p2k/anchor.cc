@@ -1,0 +1,114 @@
+// See anchor.h.
+#include "p2k/anchor.h"
+
+#include "hostshim/clock.h"
+#include "p2k/cpus.h"
+
+#include <sched.h>
+#include <sys/resource.h>
+
+namespace rump::p2k {
+
+namespace {
+
+constexpr unsigned quick_requests = 32; // in a row, before an anchor is worth its wake
+constexpr uint64_t look_ns = 1'000'000;
+constexpr int lowest_priority = 19;
+
+} // namespace
+
+// --- Anchor ------------------------------------------------------------------------------------
+
+Result<void> Anchor::start() {
+    const std::vector<unsigned> cpus = allowed_cpus();
+    if (linger_ns_ == 0 || cpus.size() != cpus_.size()) return {};
+    for (size_t i = 0; i < cpus.size(); ++i) {
+        cpus_[i] = cpus[i];
+        threads_[i] =
+            TRY(host::Thread::start("fuse-anchor", [this, cpu = cpus[i]] { thread_main(cpu); }));
+    }
+    return {};
+}
+
+void Anchor::stop() {
+    stopping_.store(true);
+    {
+        host::MutexGuard guard(mutex_);
+        changed_.notify_all();
+    }
+    for (auto& thread : threads_) thread.join();
+}
+
+bool Anchor::note(uint32_t client) {
+    if (!threads_[1].running()) return false;
+    const uint64_t now = host::real_clock().monotonic_ns();
+    const uint64_t before = last_ns_.load(std::memory_order_relaxed);
+    last_ns_.store(now, std::memory_order_relaxed);
+    if (client_.load(std::memory_order_relaxed) != client || now - before > linger_ns_) {
+        client_.store(client, std::memory_order_relaxed);
+        streak_.store(0, std::memory_order_relaxed);
+        return false;
+    }
+    const unsigned streak = streak_.load(std::memory_order_relaxed);
+    if (streak < quick_requests) {
+        streak_.store(streak + 1, std::memory_order_relaxed);
+        return false;
+    }
+    const auto here = static_cast<unsigned>(::sched_getcpu());
+    const unsigned other = here == cpus_[0] ? cpus_[1] : cpus_[0];
+    if (wanted_.load(std::memory_order_relaxed) != other) {
+        host::MutexGuard guard(mutex_);
+        wanted_.store(other);
+        changed_.notify_all();
+    }
+    return true;
+}
+
+void Anchor::thread_main(unsigned cpu) {
+    if (!bind_to({cpu})) return;
+    (void)::setpriority(PRIO_PROCESS, 0, lowest_priority); // of this thread
+    while (wait_for_order(cpu)) hold(cpu);
+}
+
+/// False: the end.
+bool Anchor::wait_for_order(unsigned cpu) {
+    host::MutexGuard guard(mutex_);
+    while (wanted_.load() != cpu && !stopping_.load()) changed_.wait(mutex_);
+    return !stopping_.load();
+}
+
+void Anchor::hold(unsigned cpu) {
+    while (wanted_.load(std::memory_order_relaxed) == cpu && !stopping_.load()) {
+        const uint64_t last = last_ns_.load(std::memory_order_relaxed);
+        const uint64_t now = host::real_clock().monotonic_ns();
+        if (now > last && now - last > linger_ns_) {
+            streak_.store(0, std::memory_order_relaxed);
+            unsigned expected = cpu;
+            wanted_.compare_exchange_strong(expected, nowhere);
+            return;
+        }
+        ::sched_yield();
+    }
+}
+
+// --- Tether ------------------------------------------------------------------------------------
+
+void Tether::follow(uint32_t client) {
+    const uint64_t now = host::real_clock().monotonic_ns();
+    if (tied_ && now - looked_ns_ < look_ns) return;
+    looked_ns_ = now;
+    const auto cpu = cpu_of(client);
+    if (!cpu || (tied_ && *cpu == cpu_)) return;
+    if (!tied_) free_ = allowed_cpus();
+    if (!bind_to({*cpu})) return;
+    tied_ = true;
+    cpu_ = *cpu;
+}
+
+void Tether::release() {
+    if (!tied_) return;
+    (void)bind_to(free_);
+    tied_ = false;
+}
+
+} // namespace rump::p2k

@@ -1,0 +1,69 @@
+// See cpus.h.
+#include "p2k/cpus.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <fstream>
+#include <string>
+#include <string_view>
+
+namespace rump::p2k {
+
+/// /sys/devices/system/cpu/possible: "0-7".
+unsigned possible_cpus() {
+    std::ifstream file("/sys/devices/system/cpu/possible");
+    std::string text;
+    std::getline(file, text);
+    unsigned last = 0;
+    const size_t at = text.find_last_of("-,");
+    const char* begin = text.data() + (at == std::string::npos ? 0 : at + 1);
+    if (std::from_chars(begin, text.data() + text.size(), last).ec != std::errc()) return 0;
+    return last + 1;
+}
+
+std::vector<unsigned> allowed_cpus() {
+    std::vector<unsigned> cpus;
+    cpu_set_t set;
+    if (::sched_getaffinity(0, sizeof set, &set) != 0) return cpus;
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+        if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+    return cpus;
+}
+
+bool bind_to(const std::vector<unsigned>& cpus) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (unsigned cpu : cpus)
+        if (cpu < CPU_SETSIZE) CPU_SET(cpu, &set);
+    return ::sched_setaffinity(0, sizeof set, &set) == 0;
+}
+
+/// /proc/ID/stat, field 39. The second field, a name in parentheses, may contain anything.
+std::optional<unsigned> cpu_of(uint32_t id) {
+    char path[32];
+    *fmt::format_to_n(path, sizeof path - 1, "/proc/{}/stat", id).out = '\0';
+    const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return std::nullopt;
+    char text[1024];
+    const ssize_t size = ::read(fd, text, sizeof text);
+    ::close(fd);
+    std::string_view rest(text, size > 0 ? static_cast<size_t>(size) : 0);
+    const size_t name_end = rest.rfind(')');
+    if (name_end == rest.npos) return std::nullopt;
+    rest.remove_prefix(name_end + 1);
+    for (int field = 3; field <= 39; ++field) {
+        const size_t blank = rest.find(' ');
+        if (blank == rest.npos) return std::nullopt;
+        rest.remove_prefix(blank + 1);
+    }
+    unsigned cpu = 0;
+    if (std::from_chars(rest.data(), rest.data() + rest.size(), cpu).ec != std::errc())
+        return std::nullopt;
+    return cpu;
+}
+
+} // namespace rump::p2k
