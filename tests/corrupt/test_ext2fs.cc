@@ -175,6 +175,8 @@ void run_lies(std::string name, const Image& image) {
         CheckOptions options;
         options.force = true;
         (void)type().check(device, options, log).ok();
+        options.repair = true;
+        (void)type().check(device, options, log).ok();
     };
     const test::LongRun& run = test::long_run();
     corrupt::Options options;

@@ -5,6 +5,7 @@
 //   ext2tool churn IMAGE SEED COUNT      random operations
 //   ext2tool newfs IMAGE [OPTION=VALUE] ...
 //   ext2tool check IMAGE                 prints what our checker finds
+//   ext2tool repair IMAGE                the same, and mends what can be mended
 //   ext2tool fill IMAGE COUNT NAMELEN    many files in one directory, half of them removed again
 #include "tests/ext2fs/tree.h"
 
@@ -176,22 +177,24 @@ int newfs(host::BlockDevice& device, int argc, char** argv) {
     return made ? 0 : 1;
 }
 
-int check(host::BlockDevice& device) {
+int check(host::BlockDevice& device, bool repair) {
     host::Log log(host::null_sink());
     CheckOptions options;
     options.force = true;
+    options.repair = repair;
     auto report = ext2::type().check(device, options, log);
     if (!report) {
         std::cout << report.error().text << "\n";
         return 8;
     }
     for (const Finding& f : report->findings)
-        std::cout << f.code << ": " << f.place << ": " << f.message << "\n";
+        std::cout << f.code << ": " << f.place << ": " << f.message
+                  << (f.repaired ? " (repaired)\n" : "\n");
     return report->exit_code();
 }
 
 int usage() {
-    std::cerr << "usage: ext2tool out|in|touch|churn|fill|newfs|check IMAGE ...\n";
+    std::cerr << "usage: ext2tool out|in|touch|churn|fill|newfs|check|repair IMAGE ...\n";
     return 2;
 }
 
@@ -208,7 +211,7 @@ int main(int argc, char** argv) {
         return 1;
     }
     if (what == "newfs") return newfs(**device, argc - 3, argv + 3);
-    if (what == "check") return check(**device);
+    if (what == "check" || what == "repair") return check(**device, what == "repair");
     host::Log log(host::stderr_sink("ext2tool"), host::LogLevel::warning);
     Kernel kernel({nullptr, nullptr, &log, false});
     MountArgs args;

@@ -141,6 +141,57 @@ def newfs(work, block, inode):
     clean(image)
 
 
+# What is done to a good image by debugfs, and what the repair is to find. NAME of the tree is inode <I>.
+DAMAGES = {
+    "a file without a name": (["unlink size-4096"], "unconnected"),
+    "a directory without a name": (["unlink many"], "unconnected"),
+    "no lost+found to put it in": (["unlink size-4096", "rmdir lost+found"], "unconnected"),
+    "too many links": (["sif size-4096 links_count 9"], "links"),
+    "too few links": (["sif linked links_count 1"], "links"),
+    "a name without an inode": (["clri size-4096"], "entry-inode"),
+    "a lying type": (["ln size-4096 more", "sif fifo mode 0100644"], "entry-type"),
+    "a time of removal": (["sif size-4096 dtime 77777"], "removal-time"),
+    "sectors": (["sif size-70000 blocks 2"], "sectors"),
+    "blocks marked free": (["freeb 1000 3000"], "block-marked-free"),
+    "blocks marked used": (["setb 40000 100"], "blocks-lost"),
+    "an inode marked free": (["freei size-4096"], "inode-marked-free"),
+    "an inode marked used": (["seti <3000>"], "inodes-lost"),
+    "counts": (["ssv free_blocks_count 5", "ssv free_inodes_count 5"], "free-blocks"),
+    "counts of a group": (["set_bg 0 free_blocks_count 5", "set_bg 0 used_dirs_count 5"], "directories"),
+    "blocks behind the end": (["sif size-300000 size 1024", "ssv state 0"], "blocks-behind-end"),
+    "an open file that was removed": (["unlink size-300000", "sif <I> links_count 0", "sif <I> dtime 0",
+                                       "ssv last_orphan I"], "orphan"),
+    "an index that says nothing": (["sif many flags 0x1000"], "index"),
+    "a parent": (["mkdir a", "mkdir a/b", "cd a/b", "unlink ..", "ln /many .."], "dotdot"),
+    "marked as wrong": (["ssv state 3"], "marked-wrong"),
+}
+
+
+def damage(work, tree, good, commands, code):
+    """Damage, repair, and then nobody finds anything."""
+    image = work / "image"
+    shutil.copy(good, image)
+    number = run("debugfs", "-R", "stat size-300000", image).split("Inode: ")[1].split()[0]
+    script = work / "script"
+    script.write_text("\n".join(c.replace("<I>", "<%s>" % number).replace(" I", " " + number) for c in commands))
+    run("debugfs", "-w", "-f", script, image)
+    found = run(TOOL, "check", image, good=(4,) if code != "orphan" else (0, 4))
+    assert code == "orphan" or code + ":" in found, found
+    mended = run(TOOL, "repair", image, good=(0, 1))
+    assert code + ":" in mended, mended
+    clean(image)
+    (work / "out").mkdir()
+    run(TOOL, "out", image, work / "out")
+    assert (work / "out" / "size-70000").read_bytes() == (tree / "size-70000").read_bytes()
+
+
+def damages(top, tree):
+    good = sparse(top / "good", 48 * MIB)
+    run("mke2fs", "-q", "-F", "-t", "ext2", "-b", 1024, "-N", 8192, "-d", tree, good)
+    for name, (commands, code) in DAMAGES.items():
+        case("repair: " + name, damage, tree, good, commands, code)
+
+
 def sample(work, folder, name):
     shutil.copy(folder / (name + ".img.xz"), work / "image.xz")
     run("xz", "-d", work / "image.xz")
@@ -172,6 +223,7 @@ def main():
             case("blocks of %d, inodes of %d, %s" % (block, inode, features or "defaults"),
                  read_and_write, tree, block, inode, features)
         case("revision 0", revision_0, tree)
+        damages(pathlib.Path(top), tree)
     for block, inode in ((1024, 128), (2048, 256), (4096, 256), (8192, 512), (65536, 256)):
         case("newfs, blocks of %d" % block, newfs, block, inode)
     folder = sample_folder()

@@ -26,6 +26,10 @@ def tool(name):
     return os.path.join(TOOLS, name)
 
 
+def ukfs():
+    return os.environ.get("RUMP_UKFS", os.path.join(TOOLS, "../ukfs/ukfs"))
+
+
 def has_daemon(name):
     return os.access(tool(name), os.X_OK)
 

@@ -1,8 +1,6 @@
-// check: an independent look at an image. Shares the format's structures and their validation with
-// the file system, and none of what walks or changes it. Repairs nothing.
+// The run of a check, and its first part: inodes, and the blocks that they claim. See check.h.
 #include "kernel/fs/ext2fs/check.h"
 
-#include "kernel/fs/ext2fs/bitmap.h"
 #include "kernel/fs/ext2fs/ext2fs.h"
 #include "kernel/fs/ext2fs/xattr.h"
 
@@ -17,15 +15,20 @@ namespace {
 constexpr size_t findings_max = 2000; // an image of noise has no end of them
 }
 
-void Checker::add(Finding::Severity severity, std::string code, std::string place,
-                  std::string message) {
-    if (report_.findings.size() > findings_max) return;
+bool Checker::add(Finding::Severity severity, std::string code, std::string place,
+                  std::string message, bool fixable) {
+    const bool fix = fixable && repair_;
+    if (fix) changed_ = true;
+    if (!fix && severity != Finding::Severity::note) unrepaired_ = true;
+    if (report_.findings.size() > findings_max) return fix;
     if (report_.findings.size() == findings_max) {
         code = "too-many";
         place = "file system";
         message = "more findings are left out";
     }
-    report_.findings.push_back({severity, std::move(code), std::move(place), std::move(message)});
+    report_.findings.push_back(
+        {severity, std::move(code), std::move(place), std::move(message), fix});
+    return fix;
 }
 
 Result<Checker::Block> Checker::read(uint64_t block) {
@@ -34,16 +37,34 @@ Result<Checker::Block> Checker::read(uint64_t block) {
     return bytes;
 }
 
+Result<void> Checker::write(uint64_t block, std::span<const std::byte> bytes) {
+    return device_.write(block << g_.block_shift, bytes);
+}
+
+Result<void> Checker::change_inode(uint32_t number, FunctionRef<void(disk::Inode&)> change) {
+    const InodePlace place = inode_place(g_, InodeNumber(number));
+    const uint32_t group = g_.group_of(InodeNumber(number)).value();
+    const uint64_t at = (uint64_t{descriptors_[group].inode_table} + place.table_block)
+                        << g_.block_shift;
+    disk::Inode raw;
+    const auto bytes = std::as_writable_bytes(std::span(&raw, 1));
+    TRY(device_.read(at + place.offset, bytes));
+    change(raw);
+    return device_.write(at + place.offset, bytes);
+}
+
 Result<void> Checker::run() {
     TRY(read_descriptors());
     claim_metadata();
-    TRY(scan_inodes());
     TRY(check_orphans());
+    TRY(scan_inodes());
+    TRY(check_attribute_blocks());
     TRY(check_directories());
-    check_links();
+    TRY(check_links());
     TRY(check_bitmaps());
     report_.blocks_total = g_.block_count;
     report_.blocks_used = static_cast<uint64_t>(std::count(claimed_.begin(), claimed_.end(), true));
+    if (repair_) TRY(store_superblock());
     return {};
 }
 
@@ -108,14 +129,6 @@ Result<void> Checker::scan_inodes() {
                 TRY(scan_inode(number, std::span(block).subspan(at, g_.inode_size)));
         }
     }
-    for (const auto& [block, users] : xattr_blocks_) {
-        const Block bytes = TRY(read(block));
-        disk::XattrBlockHeader header;
-        std::memcpy(&header, bytes.data(), sizeof header);
-        if (header.references != users)
-            wrong("xattr-references", fmt::format("block {}", block), "{} references, {} users",
-                  header.references.get(), users);
-    }
     return {};
 }
 
@@ -129,75 +142,103 @@ Result<void> Checker::scan_inode(uint32_t number, std::span<const std::byte> raw
         return {};
     }
     if (in.links == 0 || in.mode == 0) {
-        if (in.mode != 0 && in.dtime == 0 && in.links == 0)
-            wrong("deleted-without-time", inode_place_text(number),
-                  "no links and no time of removal");
+        if (in.mode != 0 && in.dtime == 0 && in.links == 0 && !inodes_[number].orphan &&
+            mend("deleted-without-time", inode_place_text(number),
+                 "no links and no time of removal"))
+            TRY(change_inode(number, [&](disk::Inode& raw) { raw.dtime = now(); }));
         return {};
     }
     inodes_[number].mode = in.mode;
     inodes_[number].links = in.links;
     if (!parsed.problem.empty()) wrong("inode", inode_place_text(number), "{}", parsed.problem);
-    if (in.dtime != 0)
-        wrong("removal-time", inode_place_text(number), "in use, with a time of removal");
+    if (in.dtime != 0 && !inodes_[number].orphan &&
+        mend("removal-time", inode_place_text(number), "in use, with a time of removal"))
+        TRY(change_inode(number, [](disk::Inode& raw) { raw.dtime = 0; }));
+    inodes_[number].orphan = false;
     ++(in.is_dir() ? report_.directories : report_.files);
     return claim_blocks(in);
 }
 
 Result<void> Checker::claim_blocks(const Inode& in) {
-    uint64_t count = 0;
-    uint64_t last = 0;
-    TRY(claim_xattrs(in, count));
     const bool reserved = in.number < g_.first_inode && in.number != disk::inode_root;
+    const bool sized = !reserved && (in.type() == FileType::reg || in.is_dir());
+    Claims claims{in, UINT64_MAX};
+    if (sized) claims.limit = (in.size + g_.block_size - 1) >> g_.block_shift;
+    TRY(claim_xattrs(in, claims.count));
     if (reserved || in.has_blocks(g_)) {
-        if (in.is_dir()) directory_blocks_.push_back({in.number, {}});
+        if (in.is_dir())
+            directories_.push_back(
+                {in.number, (in.flags & disk::inode_flag::index) && g_.has_dir_index(), {}});
+        bool keep[disk::block_pointers];
         uint64_t first = 0;
         for (uint32_t i = 0; i < disk::direct_blocks; ++i)
-            TRY(claim_tree(in, in.block[i], 0, count, first++, last));
+            keep[i] = TRY(claim_tree(claims, in.block[i], 0, first++));
         for (unsigned depth = 1; depth <= 3; ++depth) {
-            TRY(claim_tree(in, in.block[disk::direct_blocks + depth - 1], depth, count, first,
-                           last));
+            const uint32_t i = disk::direct_blocks + depth - 1;
+            keep[i] = TRY(claim_tree(claims, in.block[i], depth, first));
             uint64_t span = 1;
-            for (unsigned i = 0; i < depth; ++i) span *= g_.pointers();
+            for (unsigned level = 0; level < depth; ++level) span *= g_.pointers();
             first += span;
         }
+        if (claims.cut)
+            TRY(change_inode(in.number, [&](disk::Inode& raw) {
+                for (uint32_t i = 0; i < disk::block_pointers; ++i)
+                    if (!keep[i]) raw.block[i] = 0;
+            }));
     }
     if (reserved && in.number != disk::inode_resize) return {};
-    if (count * (g_.block_size / 512) != in.sectors)
-        wrong("sectors", inode_place_text(in.number), "{} sectors counted, {} are", in.sectors,
-              count * (g_.block_size / 512));
-    if (!reserved && (in.type() == FileType::reg || in.is_dir()) &&
-        last > (in.size + g_.block_size - 1) >> g_.block_shift)
+    const uint64_t sectors = claims.count * (g_.block_size / 512);
+    if (sectors != in.sectors && mend("sectors", inode_place_text(in.number),
+                                      "{} sectors counted, {} are", in.sectors, sectors))
+        TRY(change_inode(in.number,
+                         [&](disk::Inode& raw) { raw.sectors = static_cast<uint32_t>(sectors); }));
+    if (sized && claims.last > claims.limit)
         wrong("blocks-behind-end", inode_place_text(in.number), "size {}, but block {} exists",
-              in.size, last - 1);
+              in.size, claims.last - 1);
     return {};
 }
 
-Result<void> Checker::claim_tree(const Inode& in, uint32_t raw, unsigned depth, uint64_t& count,
-                                 uint64_t first, uint64_t& last_block) {
-    if (raw == 0) return {};
+Result<bool> Checker::claim_tree(Claims& claims, uint32_t raw, unsigned depth, uint64_t first) {
+    const Inode& in = claims.inode;
+    if (raw == 0) return true;
     if (!g_.block_in_range(raw)) {
         wrong("block-outside", inode_place_text(in.number), "points to block {}", raw);
-        return {};
+        return true;
     }
-    if (++count > g_.block_count)
-        return {}; // in a circle; the blocks are reported as claimed twice
+    // What a crash cut off in the middle of growing or shrinking. After an orderly unmount it would
+    // be the size that lies.
+    if (first >= claims.limit && !(sb_.state & disk::state_valid) &&
+        (claims.cut || mend("blocks-behind-end", inode_place_text(in.number),
+                            "size {}, but block {} exists", in.size, first))) {
+        claims.cut = true;
+        return false;
+    }
+    if (++claims.count > g_.block_count)
+        return true; // in a circle; the blocks are reported as claimed twice
     const bool again = claimed_[raw];
     claim(raw, inode_place_text(in.number));
     if (depth == 0) {
-        last_block = std::max(last_block, first + 1);
-        if (in.is_dir() && !again) directory_blocks_.back().second.push_back(raw);
-        return {};
+        claims.last = std::max(claims.last, first + 1);
+        if (in.is_dir() && !again && first < g_.block_count) {
+            std::vector<uint32_t>& blocks = directories_.back().blocks;
+            if (blocks.size() <= first) blocks.resize(first + 1);
+            blocks[first] = raw;
+        }
+        return true;
     }
-    if (again) return {};
-    const Block block = TRY(read(raw));
+    if (again) return true;
+    Block block = TRY(read(raw));
     uint64_t span = 1;
     for (unsigned i = 1; i < depth; ++i) span *= g_.pointers();
+    bool changed = false;
     for (uint32_t i = 0; i < g_.pointers(); ++i) {
-        le32 pointer;
-        std::memcpy(&pointer, block.data() + size_t{i} * 4, sizeof pointer);
-        TRY(claim_tree(in, pointer, depth - 1, count, first + i * span, last_block));
+        auto& pointer = *reinterpret_cast<le32*>(block.data() + size_t{i} * 4);
+        if (TRY(claim_tree(claims, pointer, depth - 1, first + i * span))) continue;
+        pointer = 0;
+        changed = true;
     }
-    return {};
+    if (changed) TRY(write(raw, block));
+    return true;
 }
 
 Result<void> Checker::claim_xattrs(const Inode& in, uint64_t& count) {
@@ -227,93 +268,66 @@ Result<void> Checker::claim_xattrs(const Inode& in, uint64_t& count) {
     return {};
 }
 
-/// Inodes on the orphan list have no names and are in use until the next mount.
+Result<void> Checker::check_attribute_blocks() {
+    for (const auto& [block, users] : xattr_blocks_) {
+        Block bytes = TRY(read(block));
+        auto& header = *reinterpret_cast<disk::XattrBlockHeader*>(bytes.data());
+        if (header.references == users ||
+            !mend("xattr-references", fmt::format("block {}", block), "{} references, {} users",
+                  header.references.get(), users))
+            continue;
+        header.references = users;
+        TRY(write(block, bytes));
+    }
+    return {};
+}
+
+/// Inodes on the orphan list were removed, or made shorter, while they were open. They are in use
+/// until the next mount, or a repair.
 Result<void> Checker::check_orphans() {
     std::unordered_set<uint32_t> seen;
     for (uint32_t number = sb_.last_orphan; number != 0;) {
-        if (number < g_.first_inode || number > g_.inode_count || !seen.insert(number).second) {
-            wrong("orphan-list", inode_place_text(number), "cannot be on the orphan list");
+        const bool possible = number >= g_.first_inode && number <= g_.inode_count &&
+                              !bad_group_[g_.group_of(InodeNumber(number)).value()];
+        if (!possible || !seen.insert(number).second) {
+            // The list ends here. What is behind is found by its links and its lack of a name.
+            if (mend("orphan-list", inode_place_text(number), "cannot be on the orphan list"))
+                break;
             return {};
         }
-        const uint32_t group = g_.group_of(InodeNumber(number)).value();
-        if (bad_group_[group]) return {};
-        const InodePlace place = inode_place(g_, InodeNumber(number));
-        const Block block =
-            TRY(read(uint64_t{descriptors_[group].inode_table} + place.table_block));
-        const Inode in = parse_inode(g_, InodeNumber(number),
-                                     std::span(block).subspan(place.offset, g_.inode_size))
-                             .inode;
-        if (in.links == 0) {
-            inodes_[number].orphan = true;
-            inodes_[number].mode = in.mode;
-            const size_t before = directory_blocks_.size();
-            TRY(claim_blocks(in));
-            directory_blocks_.resize(before); // nobody reads it any more
-        }
-        number = in.dtime;
+        number = TRY(check_orphan(number));
     }
+    sb_.last_orphan = repair_ ? 0 : sb_.last_orphan.get();
     return {};
 }
 
-// --- bitmaps and counts -------------------------------------------------------------------------
-
-Result<void> Checker::check_bitmaps() {
-    uint64_t free_blocks = 0, free_inodes = 0;
-    for (uint32_t n = 0; n < g_.group_count; ++n)
-        if (!bad_group_[n]) TRY(check_group(n, free_blocks, free_inodes));
-    if (std::count(bad_group_.begin(), bad_group_.end(), true)) return {};
-    if (sb_.free_blocks != free_blocks)
-        wrong("free-blocks", "superblock", "{} free blocks counted, {} are", sb_.free_blocks.get(),
-              free_blocks);
-    if (sb_.free_inodes != free_inodes)
-        wrong("free-inodes", "superblock", "{} free inodes counted, {} are", sb_.free_inodes.get(),
-              free_inodes);
-    return {};
-}
-
-Result<void> Checker::check_group(uint32_t n, uint64_t& free_blocks, uint64_t& free_inodes) {
-    const disk::GroupDescriptor& d = descriptors_[n];
-    const GroupNumber group(n);
-    const uint64_t start = g_.first_block(group).value();
-    const Block blocks = TRY(read(d.block_bitmap));
-    uint32_t free = 0, lost = 0;
-    for (uint32_t bit = 0; bit < g_.blocks_in(group); ++bit) {
-        const bool used = test_bit(blocks, bit);
-        free += !used;
-        if (!used && claimed_[start + bit])
-            wrong("block-marked-free", fmt::format("block {}", start + bit),
-                  "in use and marked free");
-        lost += used && !claimed_[start + bit];
+/// Returns the next one's number.
+Result<uint32_t> Checker::check_orphan(uint32_t number) {
+    const uint32_t group = g_.group_of(InodeNumber(number)).value();
+    const InodePlace place = inode_place(g_, InodeNumber(number));
+    const Block block = TRY(read(uint64_t{descriptors_[group].inode_table} + place.table_block));
+    const Inode in =
+        parse_inode(g_, InodeNumber(number), std::span(block).subspan(place.offset, g_.inode_size))
+            .inode;
+    inodes_[number].orphan = true;
+    if (repair_) {
+        (void)add(Finding::Severity::note, "orphan", inode_place_text(number),
+                  in.links == 0 ? "was removed while it was open" : "was open", true);
+        TRY(change_inode(number, [&](disk::Inode& raw) {
+            raw.dtime = 0;
+            if (in.links > 0) return;
+            raw.dtime = now();
+            raw.size = 0;
+            raw.sectors = 0;
+            raw.file_acl = 0;
+            std::fill(std::begin(raw.block), std::end(raw.block), le32{});
+        }));
+    } else if (in.links == 0) {
+        inodes_[number].mode = in.mode;
+        TRY(claim_blocks(in));
+        if (in.is_dir() && in.has_blocks(g_)) directories_.pop_back(); // nobody reads it any more
     }
-    if (lost) wrong("blocks-lost", group_text(n), "{} blocks are marked used and nobody's", lost);
-    if (d.free_blocks != free)
-        wrong("free-blocks", group_text(n), "{} free blocks counted, {} are", d.free_blocks.get(),
-              free);
-    free_blocks += free;
-
-    const Block map = TRY(read(d.inode_bitmap));
-    free = lost = 0;
-    uint32_t directories = 0;
-    for (uint32_t bit = 0; bit < g_.inodes_per_group; ++bit) {
-        const uint32_t number = n * g_.inodes_per_group + bit + 1;
-        const bool used = test_bit(map, bit);
-        const Found& found = inodes_[number];
-        const bool in_use = found.mode != 0 || number < g_.first_inode;
-        free += !used;
-        if (!used && in_use)
-            wrong("inode-marked-free", inode_place_text(number), "in use and marked free");
-        lost += used && !in_use;
-        directories += mode_to_type(found.mode) == FileType::dir;
-    }
-    if (lost) wrong("inodes-lost", group_text(n), "{} inodes are marked used and are not", lost);
-    if (d.free_inodes != free)
-        wrong("free-inodes", group_text(n), "{} free inodes counted, {} are", d.free_inodes.get(),
-              free);
-    if (d.used_directories != directories)
-        wrong("directories", group_text(n), "{} directories counted, {} are",
-              d.used_directories.get(), directories);
-    free_inodes += free;
-    return {};
+    return in.dtime;
 }
 
 // --- the whole ----------------------------------------------------------------------------------
@@ -321,8 +335,6 @@ Result<void> Checker::check_group(uint32_t n, uint64_t& free_blocks, uint64_t& f
 FailureOr<CheckReport> check_filesystem(host::BlockDevice& device, const CheckOptions& options,
                                         host::Log& log) {
     (void)log;
-    if (options.repair)
-        return Failure{Errno::opnotsupp, "this checker repairs nothing; use e2fsck -y"};
     disk::Superblock sb;
     std::array<std::byte, sizeof sb> bytes;
     if (device.size() < disk::superblock_offset + sizeof sb)
@@ -347,12 +359,12 @@ FailureOr<CheckReport> check_filesystem(host::BlockDevice& device, const CheckOp
         return report;
     }
     if (!(sb.state & disk::state_valid))
-        report.findings.push_back(
-            {Finding::Severity::note, "not-clean", "superblock", "was not unmounted cleanly"});
+        report.findings.push_back({Finding::Severity::note, "not-clean", "superblock",
+                                   "was not unmounted cleanly", options.repair});
     if (sb.state & disk::state_error)
-        report.findings.push_back(
-            {Finding::Severity::wrong, "marked-wrong", "superblock", "is marked as having errors"});
-    Checker checker(device, sb, *geometry, report);
+        report.findings.push_back({Finding::Severity::wrong, "marked-wrong", "superblock",
+                                   "is marked as having errors", options.repair});
+    Checker checker(device, sb, *geometry, options, report);
     if (auto done = checker.run(); !done) return Failure{done.error(), "the image cannot be read"};
     return report;
 }

@@ -110,4 +110,15 @@ uint32_t name_hash(const HashKind& kind, std::string_view name) {
     return hash == 0xfffffffe ? 0xfffffffc : hash;
 }
 
+HashKind HashKind::of(const disk::Superblock& sb) {
+    HashKind kind;
+    if (sb.default_hash < hash_versions) {
+        kind.version = sb.default_hash % 3;
+        kind.is_unsigned = sb.default_hash >= 3;
+    }
+    if (sb.flags & disk::flag_unsigned_hash) kind.is_unsigned = true;
+    for (size_t i = 0; i < kind.seed.size(); ++i) kind.seed[i] = sb.hash_seed[i];
+    return kind;
+}
+
 } // namespace rump::ext2

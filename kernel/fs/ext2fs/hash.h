@@ -15,6 +15,9 @@ struct HashKind {
     uint8_t version = disk::hash_half_md4; // 0 legacy, 1 half MD4, 2 TEA
     bool is_unsigned = false;
     std::array<uint32_t, 4> seed{};
+
+    /// What a superblock says of new indexes.
+    static HashKind of(const disk::Superblock& sb);
 };
 
 /// Versions 3 to 5 on disk are the unsigned forms of 0 to 2.

@@ -20,17 +20,6 @@ namespace {
 
 constexpr uint32_t link_max = 32000; // as Linux has it, for files and directories
 
-HashKind hash_of_superblock(const disk::Superblock& sb) {
-    HashKind kind;
-    if (sb.default_hash < hash_versions) {
-        kind.version = sb.default_hash % 3;
-        kind.is_unsigned = sb.default_hash >= 3;
-    }
-    if (sb.flags & disk::flag_unsigned_hash) kind.is_unsigned = true;
-    for (size_t i = 0; i < kind.seed.size(); ++i) kind.seed[i] = sb.hash_seed[i];
-    return kind;
-}
-
 Mount::Traits traits_of(const Geometry& g) {
     Mount::Traits t;
     t.posix_acl = true;
@@ -74,7 +63,7 @@ uint32_t seconds(Timespec time) { return PackedTime::from(time, false).seconds; 
 Ext2Mount::Ext2Mount(Kernel& kernel, const FileSystemType& type, MountArgs args,
                      const disk::Superblock& sb, const Geometry& geometry)
     : Mount(kernel, type, std::move(args), traits_of(geometry)), volume_(*this, geometry),
-      state_at_mount_(sb.state), hash_(hash_of_superblock(sb)),
+      state_at_mount_(sb.state), hash_(HashKind::of(sb)),
       allocator_(volume_, sb.reserved_blocks, sb.state == disk::state_valid),
       xattrs_(volume_, allocator_), sb_(sb), stored_(sb) {}
 
