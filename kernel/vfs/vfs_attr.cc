@@ -39,9 +39,11 @@ Result<void> plan_chown(Plan& plan) {
         if (change.gid && !(owner && (*change.gid == attr.gid || plan.cred.in_group(*change.gid))))
             return Errno::perm;
     }
-    const MountOptions& options = plan.vnode.mount().options();
-    TRY(fixed_owner(change.uid, options.uid));
-    TRY(fixed_owner(change.gid, options.gid));
+    const Mount& mount = plan.vnode.mount();
+    if (mount.traits().owners) { // others show uid= and gid= themselves, and may have `quiet`
+        TRY(fixed_owner(change.uid, mount.options().uid));
+        TRY(fixed_owner(change.gid, mount.options().gid));
+    }
     if (plan.vnode.is_dir()) return {};
     // Whoever changes the owner, root as well: the new one must not inherit the old one's powers.
     plan.kills_capabilities = true;

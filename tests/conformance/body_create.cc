@@ -154,8 +154,8 @@ CONFORMANCE("mkdir makes an empty directory and a link to its parent") {
     CHECK(attr.type == FileType::dir);
     if (fs.traits.owners) CHECK(attr.mode == 0750);
     CHECK(fs.list("d") == Names{});
-    CHECK(attr.nlink == 2);
-    CHECK(fs.attr(".").nlink == before + 1);
+    if (fs.traits.directory_links) CHECK(attr.nlink == 2);
+    if (fs.traits.directory_links) CHECK(fs.attr(".").nlink == before + 1);
 }
 
 CONFORMANCE("mkdir refuses a name that is taken") {
@@ -191,9 +191,9 @@ CONFORMANCE("directories nest a hundred deep, and come apart again") {
 CONFORMANCE("a parent counts its subdirectories") {
     fs.mkdir("d");
     for (int i = 0; i < 300; ++i) fs.mkdir("d/" + std::to_string(i));
-    CHECK(fs.attr("d").nlink == 302);
+    if (fs.traits.directory_links) CHECK(fs.attr("d").nlink == 302);
     for (int i = 0; i < 300; i += 2) fs.rmdir("d/" + std::to_string(i));
-    CHECK(fs.attr("d").nlink == 152);
+    if (fs.traits.directory_links) CHECK(fs.attr("d").nlink == 152);
 }
 
 CONFORMANCE("in a set-group-id directory the group is inherited, and the bit by directories") {

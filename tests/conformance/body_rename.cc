@@ -50,9 +50,9 @@ CONFORMANCE("a directory that moves takes its tree along, and dot-dot follows") 
     CHECK(fs.read("two/e/f") == "x");
     CHECK(fs.attr("two/e/..").number == fs.attr("two").number);
     CHECK(fs.attr("two/e/below/../..").number == fs.attr("two").number);
-    CHECK(fs.attr("one").nlink == 2);
-    CHECK(fs.attr("two").nlink == 3);
-    CHECK(fs.attr("two/e").nlink == 3);
+    if (fs.traits.directory_links) CHECK(fs.attr("one").nlink == 2);
+    if (fs.traits.directory_links) CHECK(fs.attr("two").nlink == 3);
+    if (fs.traits.directory_links) CHECK(fs.attr("two/e").nlink == 3);
     if (fs.traits.persistent) fs.reopen();
     CHECK(fs.attr("two/e/..").number == fs.attr("two").number);
     CHECK(fs.rmdir("one") == ok);
@@ -70,7 +70,7 @@ CONFORMANCE("a directory replaces an empty directory only") {
     CHECK(fs.rename("a", "empty") == ok);
     CHECK(fs.read("empty/f") == "x");
     CHECK(fs.stat("a") == Errno::noent);
-    CHECK(fs.attr(".").nlink == links - 1);
+    if (fs.traits.directory_links) CHECK(fs.attr(".").nlink == links - 1);
 }
 
 CONFORMANCE("a directory replaces an empty one in another directory") {
@@ -79,8 +79,8 @@ CONFORMANCE("a directory replaces an empty one in another directory") {
     fs.mkdir("two");
     fs.mkdir("two/d");
     CHECK(fs.rename("one/d", "two/d") == ok);
-    CHECK(fs.attr("one").nlink == 2);
-    CHECK(fs.attr("two").nlink == 3);
+    if (fs.traits.directory_links) CHECK(fs.attr("one").nlink == 2);
+    if (fs.traits.directory_links) CHECK(fs.attr("two").nlink == 3);
     CHECK(fs.attr("two/d/..").number == fs.attr("two").number);
     CHECK(fs.list("one") == Names{});
 }
@@ -174,8 +174,8 @@ CONFORMANCE("exchange swaps a file and a directory, and link counts go along") {
     CHECK(fs.rename("one/d", "two/f", Mode::exchange) == ok);
     CHECK(fs.read("one/d") == "y");
     CHECK(fs.read("two/f/in") == "x");
-    CHECK(fs.attr("one").nlink == 2);
-    CHECK(fs.attr("two").nlink == 3);
+    if (fs.traits.directory_links) CHECK(fs.attr("one").nlink == 2);
+    if (fs.traits.directory_links) CHECK(fs.attr("two").nlink == 3);
     CHECK(fs.attr("two/f/..").number == fs.attr("two").number);
     if (fs.traits.persistent) fs.reopen();
     CHECK(fs.read("two/f/in") == "x");
@@ -195,7 +195,7 @@ CONFORMANCE("exchange swaps two directories that are not empty") {
     CHECK(fs.attr("one/d/..").number == fs.attr("one").number);
     CHECK(fs.attr("two/e/..").number == fs.attr("two").number);
     CHECK(fs.attr("one").nlink == 3);
-    CHECK(fs.attr("two").nlink == 3);
+    if (fs.traits.directory_links) CHECK(fs.attr("two").nlink == 3);
 }
 
 CONFORMANCE("exchange needs both, and no directory in itself") {
@@ -230,7 +230,7 @@ CONFORMANCE("rename moves the ctime of the file and the mtime of both directorie
     const Attr two = fs.attr("two");
     fs.tick();
     fs.rename("one/f", "two/f");
-    CHECK(fs.attr("two/f").ctime > file.ctime);
+    if (fs.traits.ctime) CHECK(fs.attr("two/f").ctime > file.ctime);
     CHECK(fs.attr("two/f").mtime == file.mtime);
     CHECK(fs.attr("one").mtime > one.mtime);
     CHECK(fs.attr("two").mtime > two.mtime);

@@ -38,7 +38,7 @@ CONFORMANCE("rmdir takes an empty directory only") {
     CHECK(fs.rmdir("d") == Errno::notempty);
     const uint32_t before = fs.attr("d").nlink;
     fs.rmdir("d/e");
-    CHECK(fs.attr("d").nlink == before - 1);
+    if (fs.traits.directory_links) CHECK(fs.attr("d").nlink == before - 1);
     CHECK(fs.rmdir("d") == ok);
     CHECK(fs.stat("d") == Errno::noent);
     CHECK(fs.open("d/f", O_RDWR | O_CREAT) == Errno::noent);

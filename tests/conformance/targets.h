@@ -7,7 +7,9 @@
 
 namespace rump::conformance {
 
+Target& exfatfs_target();
 Target& ext2fs_target();
+Target& msdosfs_target();
 Target& tmpfs_target();
 
 /// By the type's name; null: no such file system in this build.

@@ -29,13 +29,16 @@ struct Traits {
     bool preallocation_behind_end = true; // blocks that the size does not cover
     bool file_flags = true;               // immutable, append, nodump, noatime
     bool btime = true;
-    bool counts_inodes = true; // statvfs
+    bool counts_inodes = true;   // statvfs
+    bool directory_links = true; // a directory's link count says how many are in it
+    bool ctime = true;           // else it is the mtime
 
     // How it behaves.
     bool persistent = true; // there after the unmount
     bool keeps_unlinked_open_files = true;
     bool exchange = true;
-    bool handles = true; // by inode and generation
+    bool handles = true;         // by inode and generation
+    bool lasting_handles = true; // also after a rename or a removal and a remount
 
     uint64_t max_file_size = INT64_MAX;
     uint32_t link_max = INT32_MAX; // tested when it is at most 70,000

@@ -52,9 +52,19 @@ public:
         bool never_used; // no file was there since mounting
         Buf sector;      // that holds the file entry
     };
-    /// Makes a set of this name, which is not there. ENOSPC, EIO, EUCLEAN.
+    /// Where a set goes that another one makes way for.
+    struct Place {
+        std::optional<uint32_t> first; // slot; none: wherever there is room
+        Buf* then = nullptr;           // reaches the device behind the file entry
+    };
+    /// Makes a set of this name, which is not there. ENOSPC, EIO, EUCLEAN; EAGAIN: the epoch wants
+    /// another order, commit it.
     Result<Made> insert(Transaction& tx, const NameUnits& name, SetHead head,
-                        std::span<const disk::Entry> extras);
+                        std::span<const disk::Entry> extras, const Place& place);
+    /// Slots for `name` and `extras` in the one sector that holds all of `old`, which goes: so that
+    /// a cut shows either name. None: there is no room.
+    Result<std::optional<uint32_t>> room_beside(const Entry& old, const NameUnits& name,
+                                                size_t extras);
     Result<void> erase(Transaction& tx, const Entry& entry);
     /// The sector of its file entry, for Transaction::order. EIO.
     Result<Buf> sector_of(const Entry& entry) { return volume_.sector_at(entry.position); }

@@ -8,6 +8,19 @@ namespace rump::exfatfs {
 
 using host::MutexGuard;
 
+namespace {
+
+uint32_t pieces_of(const NameUnits& name) {
+    return static_cast<uint32_t>((name.size + disk::units_per_entry - 1) / disk::units_per_entry);
+}
+
+/// All of a set: the file entry, the stream extension, the name, vendors' own.
+uint32_t entries_for(const NameUnits& name, size_t extras) {
+    return 2 + pieces_of(name) + static_cast<uint32_t>(extras);
+}
+
+} // namespace
+
 /// After an undo nothing that was remembered is sure.
 void Directory::forget_on_abort(Transaction& tx) {
     tx.on_abort([&node = node_] {
@@ -77,15 +90,32 @@ Result<uint32_t> Directory::free_slots(Transaction& tx, uint32_t count) {
     return first;
 }
 
+Result<std::optional<uint32_t>> Directory::room_beside(const Entry& old, const NameUnits& name,
+                                                       size_t extras) {
+    using Room = std::optional<uint32_t>;
+    uint32_t per_sector = volume_.geometry.sector_size / disk::entry_size;
+    uint32_t begin = old.slot - old.slot % per_sector;
+    if (old.slot + old.count > begin + per_sector) return Room{};
+    uint32_t count = entries_for(name, extras);
+    uint32_t end = std::min(begin + per_sector, TRY(end_slot())), run = 0;
+    Reader reader;
+    for (uint32_t at = begin; at < end; at++) {
+        const std::byte* bytes = TRY(slot(reader, at));
+        bool ours = at >= old.slot && at < old.slot + old.count;
+        run = ours || (*bytes & std::byte{disk::type_in_use}) == std::byte{0} ? run + 1 : 0;
+        if (run == count) return Room{at + 1 - count};
+    }
+    return Room{};
+}
+
 Result<Directory::Made> Directory::insert(Transaction& tx, const NameUnits& name, SetHead head,
-                                          std::span<const disk::Entry> extras) {
-    auto pieces =
-        static_cast<uint32_t>((name.size + disk::units_per_entry - 1) / disk::units_per_entry);
-    auto count = static_cast<uint32_t>(2 + pieces + extras.size());
+                                          std::span<const disk::Entry> extras, const Place& place) {
+    uint32_t count = entries_for(name, extras.size());
+    uint32_t pieces = pieces_of(name);
     if (count > 256) return Errno::nospc;
     forget_on_abort(tx);
     uint32_t end = TRY(end_slot());
-    uint32_t first = TRY(free_slots(tx, count));
+    uint32_t first = place.first ? *place.first : TRY(free_slots(tx, count));
 
     head.file.type = disk::type_file;
     head.file.secondaries = static_cast<uint8_t>(count - 1);
@@ -115,11 +145,14 @@ Result<Directory::Made> Directory::insert(Transaction& tx, const NameUnits& name
         Buf sector;
         auto bytes = TRY(modify_slot(tx, first + i, sector));
         std::memcpy(bytes.data(), &entries[i], disk::entry_size);
-        if (i == 0) made.sector = sector;
+        if (i == 0) {
+            made.sector = sector;
+            if (place.then) TRY(tx.order(sector, *place.then));
+            continue;
+        }
         // A cut before the first entry leaves secondaries of nothing, one before the others a set
         // that is no set.
-        else
-            (void)tx.order(sector, made.sector);
+        (void)tx.order(sector, made.sector);
     }
     made.place = TRY(place_of(first, count));
     uint64_t unit = volume_.geometry.cluster_at(made.place[0].position).value();

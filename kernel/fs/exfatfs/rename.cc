@@ -28,8 +28,8 @@ Result<void> ExfatVnode::replace(const RenameArgs& args) {
         place = TRY(to.place_of(new_entry));
     } else { // vendors' entries go with their file
         TRY(to.erase(tx, new_entry));
-        auto made = TRY(to.insert(tx, new_entry.name, source.head(), extras));
-        TRY(tx.order(made.sector, old_sector));
+        auto made =
+            TRY(to.insert(tx, new_entry.name, source.head(), extras, {std::nullopt, &old_sector}));
         place = std::move(made.place);
     }
     TRY(from.erase(tx, old_entry));
@@ -48,24 +48,18 @@ Result<void> ExfatVnode::move(const RenameArgs& args) {
     Node& source = node_of(args.source);
     Node& to_dir = node_of(args.to_dir);
     NameUnits name = TRY(parse_name(args.to_name.view()));
-    NameUnits old_folded, new_folded;
-    const vfs::UpcaseTable& upcase = volume().upcase;
-    fold(args.from_name.view(), upcase, old_folded);
-    fold(args.to_name.view(), upcase, new_folded);
 
     Directory from(*node_), to(to_dir);
-    Entry old_entry, other;
+    Entry old_entry;
     auto tx = TRY(mount().begin());
     TRY(find_own_entry(from, args.from_name, source, old_entry));
     Buf old_sector = TRY(from.sector_of(old_entry));
-    // Another spelling of the same entry: its old names must not stand in the way of the new ones.
-    bool respelled = &args.to_dir == this && TRY(to.find(new_folded.view(), other)) &&
-                     other.position == old_entry.position;
     auto extras = TRY(from.extras(old_entry));
-    if (respelled) TRY(from.erase(tx, old_entry));
-    auto made = TRY(to.insert(tx, name, source.head(), extras));
-    TRY(tx.order(made.sector, old_sector));
-    if (!respelled) TRY(from.erase(tx, old_entry));
+    Directory::Place place{std::nullopt, &old_sector};
+    if (&args.to_dir == this) place.first = TRY(from.room_beside(old_entry, name, extras.size()));
+    if (place.first) TRY(from.erase(tx, old_entry));
+    auto made = TRY(to.insert(tx, name, source.head(), extras, place));
+    if (!place.first) TRY(from.erase(tx, old_entry));
     source.move_to(tx, std::move(made.place));
     source.change([](disk::FileEntry&) {});
     touch_directory();

@@ -55,7 +55,7 @@ public:
             {"dmask", Kind::octal, "MASK", "permissions that directories lack (022)"},
             {"time_offset", Kind::text, "MINUTES",
              "new time stamps, and old ones that do not say, are so far east of UTC (0)"},
-            {"quiet", Kind::flag, "", "modes and owners that cannot be stored are ignored"},
+            {"quiet", Kind::flag, "", "owners and set-id bits are ignored, not refused"},
             {"discard", Kind::flag, "", "tell the device which clusters become free"},
             {"showattr", Kind::flag, "", "list the attribute user.dos.attrib"},
             {"sys_immutable", Kind::flag, "", "files with the system attribute are immutable"},

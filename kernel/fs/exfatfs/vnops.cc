@@ -46,7 +46,7 @@ Result<void> find_own_entry(Directory& directory, Name name, Node& node, Entry& 
 /// Makes the set and its vnode.
 Result<VnodeRef> ExfatVnode::make(Name name, const SetHead& head, Transaction& tx) {
     NameUnits units = TRY(parse_name(name.view()));
-    auto made = TRY(Directory(*node_).insert(tx, units, head, {}));
+    auto made = TRY(Directory(*node_).insert(tx, units, head, {}, {}));
     uint64_t position = made.place[0].position;
     InodeNumber number = volume().numbers.created(position, made.never_used);
     tx.on_abort(
@@ -149,18 +149,18 @@ Result<Attr> ExfatVnode::getattr() {
     return attr;
 }
 
-/// Only "may be written" has a bit, and that of files only.
+/// Only "may be written" has a bit, and that of files only. As Linux's drivers do, other permission
+/// bits are let go in silence, else no archive could be unpacked; set-id bits and owners are
+/// refused, but for `quiet`.
 Result<void> ExfatVnode::setattr(const AttrChange& change) {
     ASSERT(lock.held_exclusive());
     const VolumeOptions& options = volume().options;
     Attr attr = TRY(getattr());
     std::optional<bool> read_only;
     if (change.mode) {
-        uint32_t wanted = *change.mode & mode_permissions;
-        uint32_t all = 0777 & ~(is_dir() ? options.directory_mask : options.file_mask);
-        bool storable = wanted == all || (!is_dir() && wanted == (all & ~write_bits));
-        if (!storable && wanted != attr.mode && !options.quiet) return Errno::perm;
-        if (!is_dir() && (all & write_bits) != 0) read_only = (wanted & all & write_bits) == 0;
+        if ((*change.mode & ~0777u) && !options.quiet) return Errno::perm;
+        uint32_t all = 0777 & ~options.file_mask;
+        if (!is_dir() && (all & write_bits)) read_only = (*change.mode & all & write_bits) == 0;
     }
     bool owner = (change.uid && *change.uid != attr.uid) || (change.gid && *change.gid != attr.gid);
     if (owner && !options.quiet) return Errno::perm;

@@ -362,13 +362,31 @@ Result<ShortName> Directory::free_short_name(const Shortened& basis, const LongN
     return Errno::nospc;
 }
 
+Result<std::optional<uint32_t>> Directory::room_beside(const Entry& old, const LongName& name) {
+    using Room = std::optional<uint32_t>;
+    uint32_t per_sector = volume_.geometry.sector_size / disk::dirent_size;
+    uint32_t begin = old.slot - old.slot % per_sector;
+    if (old.first_slot < begin) return Room{};
+    bool needs_long = shorten(name, volume_.options.names).needs_long;
+    uint32_t count = 1 + (needs_long ? long_entries_for(name.units.size()) : 0);
+    uint32_t end = std::min(begin + per_sector, TRY(end_slot())), run = 0;
+    Reader reader;
+    for (uint32_t at = begin; at < end; at++) {
+        const std::byte* bytes = TRY(slot(reader, at));
+        bool ours = at >= old.first_slot && at <= old.slot;
+        run = ours || *bytes == std::byte{disk::name_deleted} ? run + 1 : 0;
+        if (run == count) return Room{at + 1 - count};
+    }
+    return Room{};
+}
+
 Result<Directory::Made> Directory::insert(Transaction& tx, const LongName& name,
-                                          disk::DirEntry entry) {
+                                          disk::DirEntry entry, const Place& place) {
     Shortened shortened = shorten(name, volume_.options.names);
     if (!shortened.fits) shortened.name = TRY(free_short_name(shortened, name));
     uint32_t pieces = shortened.needs_long ? long_entries_for(name.units.size()) : 0;
     forget_on_abort(tx);
-    uint32_t first = TRY(free_slots(tx, pieces + 1));
+    uint32_t first = place.first ? *place.first : TRY(free_slots(tx, pieces + 1));
     uint32_t end = TRY(end_slot());
 
     Entry made;
@@ -380,6 +398,8 @@ Result<Directory::Made> Directory::insert(Transaction& tx, const LongName& name,
     Made result;
     auto short_bytes = TRY(modify_slot(tx, made.slot, result.sector));
     std::memcpy(short_bytes.data(), &made.raw, disk::dirent_size);
+    // Before the pieces ask for an order: this one is what no file may be lost by.
+    if (place.then) TRY(tx.order(result.sector, *place.then));
     uint8_t checksum = short_name_checksum(shortened.name);
     for (uint32_t order = 1; order <= pieces; order++) {
         Buf sector;

@@ -45,9 +45,18 @@ public:
         bool never_used;   // no file was there since mounting
         Buf sector;        // that holds it
     };
+    /// Where an entry goes that another one makes way for.
+    struct Place {
+        std::optional<uint32_t> first; // slot; none: wherever there is room
+        Buf* then = nullptr;           // reaches the device behind the short entry
+    };
     /// Makes an entry of this name, which is not there, with the rest of `entry` as it is. ENOSPC,
-    /// EIO, EUCLEAN.
-    Result<Made> insert(Transaction& tx, const LongName& name, disk::DirEntry entry);
+    /// EIO, EUCLEAN; EAGAIN: the epoch wants another order, commit it.
+    Result<Made> insert(Transaction& tx, const LongName& name, disk::DirEntry entry,
+                        const Place& place);
+    /// Slots for `name` in the one sector that holds all of `old`, which goes: so that a cut shows
+    /// either name. None: there is no room.
+    Result<std::optional<uint32_t>> room_beside(const Entry& old, const LongName& name);
     Result<void> erase(Transaction& tx, const Entry& entry);
     /// The sector of a short entry, for Transaction::order. EIO.
     Result<Buf> sector_of(const Entry& entry) { return volume_.sector_at(entry.position); }

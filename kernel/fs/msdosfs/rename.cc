@@ -62,23 +62,25 @@ Result<void> MsdosVnode::move(const RenameArgs& args) {
     Node& source = node_of(args.source);
     Node& to_dir = node_of(args.to_dir);
     LongName name = TRY(parse_name(args.to_name.view()));
-    NameUnits old_folded, new_folded;
-    const vfs::UpcaseTable& upcase = volume().options.names.upcase;
-    fold(args.from_name.view(), upcase, old_folded);
-    fold(args.to_name.view(), upcase, new_folded);
+    NameUnits new_folded;
+    fold(args.to_name.view(), volume().options.names.upcase, new_folded);
 
     Directory from(*node_), to(to_dir);
     Entry old_entry, other;
     auto tx = TRY(mount().begin());
     TRY(find_own_entry(from, args.from_name, source, old_entry));
     Buf old_sector = TRY(from.sector_of(old_entry));
+    Directory::Place place{std::nullopt, &old_sector};
     // Another spelling of the same entry: its old names must not stand in the way of the new ones.
-    bool respelled = &args.to_dir == this && TRY(to.find(new_folded.view(), other)) &&
-                     other.position == old_entry.position;
-    if (respelled) TRY(from.erase(tx, old_entry));
-    auto made = TRY(to.insert(tx, name, source.entry()));
-    TRY(tx.order(made.sector, old_sector));
-    if (!respelled) TRY(from.erase(tx, old_entry));
+    bool erase_first = false;
+    if (&args.to_dir == this) {
+        place.first = TRY(from.room_beside(old_entry, name));
+        erase_first = place.first || (TRY(to.find(new_folded.view(), other)) &&
+                                      other.position == old_entry.position);
+    }
+    if (erase_first) TRY(from.erase(tx, old_entry));
+    auto made = TRY(to.insert(tx, name, source.entry(), place));
+    if (!erase_first) TRY(from.erase(tx, old_entry));
     source.move_to(tx, made.position);
     if (source.is_directory() && &args.to_dir != this) TRY(set_parent(tx, source, to_dir));
     source.change([](disk::DirEntry&) {});

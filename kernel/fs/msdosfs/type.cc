@@ -117,7 +117,7 @@ public:
             {"shortname", Kind::text, "STYLE", "lower, win95, winnt or mixed (winnt)"},
             {"utc", Kind::flag, "", "time stamps are UTC (the default)"},
             {"time_offset", Kind::text, "MINUTES", "time stamps are so far east of UTC"},
-            {"quiet", Kind::flag, "", "modes and owners that cannot be stored are ignored"},
+            {"quiet", Kind::flag, "", "owners and set-id bits are ignored, not refused"},
             {"discard", Kind::flag, "", "tell the device which clusters become free"},
             {"showattr", Kind::flag, "", "list the attribute user.dos.attrib"},
             {"sys_immutable", Kind::flag, "", "files with the system attribute are immutable"},

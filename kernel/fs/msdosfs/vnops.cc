@@ -48,7 +48,7 @@ Result<void> find_own_entry(Directory& directory, Name name, Node& node, Entry& 
 /// Makes the entry and its vnode. `child`: a sector that must be on the device before the entry.
 Result<VnodeRef> MsdosVnode::make(Name name, disk::DirEntry entry, Transaction& tx, Buf* child) {
     LongName long_name = TRY(parse_name(name.view()));
-    auto made = TRY(Directory(*node_).insert(tx, long_name, entry));
+    auto made = TRY(Directory(*node_).insert(tx, long_name, entry, {}));
     if (child) TRY(tx.order(*child, made.sector));
     InodeNumber number = volume().numbers.created(made.position, made.never_used);
     tx.on_abort([&numbers = volume().numbers, number, position = made.position] {
@@ -151,18 +151,18 @@ Result<Attr> MsdosVnode::getattr() {
     return attr;
 }
 
-/// Only "may be written" has a bit, and that of files only.
+/// Only "may be written" has a bit, and that of files only. As Linux's drivers do, other permission
+/// bits are let go in silence, else no archive could be unpacked; set-id bits and owners are
+/// refused, but for `quiet`.
 Result<void> MsdosVnode::setattr(const AttrChange& change) {
     ASSERT(lock.held_exclusive());
     const VolumeOptions& options = volume().options;
     Attr attr = TRY(getattr());
     std::optional<bool> read_only;
     if (change.mode) {
-        uint32_t wanted = *change.mode & mode_permissions;
-        uint32_t all = 0777 & ~(is_dir() ? options.directory_mask : options.file_mask);
-        bool storable = wanted == all || (!is_dir() && wanted == (all & ~write_bits));
-        if (!storable && wanted != attr.mode && !options.quiet) return Errno::perm;
-        if (!is_dir() && (all & write_bits) != 0) read_only = (wanted & all & write_bits) == 0;
+        if ((*change.mode & ~0777u) && !options.quiet) return Errno::perm;
+        uint32_t all = 0777 & ~options.file_mask;
+        if (!is_dir() && (all & write_bits)) read_only = (*change.mode & all & write_bits) == 0;
     }
     bool owner = (change.uid && *change.uid != attr.uid) || (change.gid && *change.gid != attr.gid);
     if (owner && !options.quiet) return Errno::perm;
