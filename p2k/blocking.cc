@@ -36,4 +36,9 @@ bool is_large_transfer(std::span<const std::byte> message) {
     return in.size > large_transfer;
 }
 
+bool is_forget(std::span<const std::byte> message) {
+    const uint32_t opcode = header_of(message).opcode;
+    return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET;
+}
+
 } // namespace rump::p2k

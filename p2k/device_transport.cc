@@ -51,7 +51,8 @@ public:
     DeviceTransport(int fd, RequestSink& sink, const TransportLimits& limits, Anchor& anchor)
         : fd_(fd), sink_(sink), anchor_(anchor), poll_ns_(uint64_t{limits.poll_us} * 1000),
           thread_count_(limits.threads ? limits.threads : host::cpu_count() + 2),
-          max_payload_(limits.max_payload), wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+          max_payload_(limits.max_payload), rest_us_(limits.rest_us),
+          wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
     ~DeviceTransport() override {
         stop();
         if (wake_fd_ >= 0) ::close(wake_fd_);
@@ -90,6 +91,7 @@ private:
     const uint64_t poll_ns_;
     const unsigned thread_count_;
     const size_t max_payload_;
+    const unsigned rest_us_;
     const int wake_fd_; // readable: stop
     std::vector<Worker> workers_;
     std::vector<host::Thread> threads_;
@@ -226,6 +228,7 @@ bool DeviceTransport::read_and_run(Worker& worker) {
         if (waiting_.load() == 0 && (may_block(message) || is_large_transfer(message)))
             promote_one();
         sink_.run(worker, message, *this);
+        if (rest_us_ > 0 && is_forget(message)) ::usleep(rest_us_);
     }
 }
 

@@ -22,6 +22,10 @@ namespace {
 /// between its requests.
 constexpr uint64_t linger_polls = 2;
 
+/// Over io_uring forgets alone come by the device. One wake for a few of them disturbs their client
+/// less than one each.
+constexpr unsigned forgets_rest_us = 500;
+
 /// Commas and backslashes of a value end it in libfuse's option strings unless escaped.
 std::string escape(std::string_view value) {
     std::string escaped;
@@ -136,6 +140,7 @@ FailureOr<void> Session::serve() {
             return Failure(started.error(), "cannot start threads");
         limits.threads = limits.threads ? limits.threads : 2; // for forgets
         limits.poll_us = 0;
+        limits.rest_us = forgets_rest_us;
     }
     device_ = make_device_transport(fd_, *this, limits, anchor_);
     if (auto started = device_->start(); !started.ok())

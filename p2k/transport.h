@@ -29,6 +29,7 @@ struct TransportLimits {
     unsigned threads = 0;   // 0: by the number of CPUs
     unsigned poll_us = 50;  // longest busy wait for the next request
     size_t max_payload = 0; // of one request or answer
+    unsigned rest_us = 0;   // after a forget, so that the next ones come together
 };
 
 class Transport {

@@ -101,6 +101,7 @@ public:
 
 private:
     bool make_ring();
+    void register_files();
     io_uring_sqe* next_submission();
     void submit(Entry& entry, uint32_t command);
     void watch_wakes();
@@ -113,6 +114,7 @@ private:
     std::vector<std::unique_ptr<Entry>> entries_;
     io_uring ring_{};
     bool ring_made_ = false;
+    bool device_registered_ = false; // as file 0 of the ring
     int wake_fd_ = -1;
     size_t registered_ = 0; // entries that the host holds
 
@@ -140,7 +142,8 @@ public:
     /// Called by each queue's thread when its ring is there, or cannot be made. Waits for start():
     /// true, or stop(): false.
     bool report_and_wait(bool made);
-    void help(Entry& entry);
+    /// Gives the request to a helper. False: all are busy, and it need not be (`must`).
+    bool help(Entry& entry, bool must);
 
 private:
     void helper_main(Worker& worker);
@@ -156,10 +159,12 @@ private:
 
     host::Mutex mutex_{host::Rank::workers};
     host::CondVar changed_;
+    host::CondVar help_came_;
     unsigned reported_ GUARDED_BY(mutex_) = 0;
     bool failed_ GUARDED_BY(mutex_) = false;
     bool started_ GUARDED_BY(mutex_) = false;
     std::deque<Entry*> help_wanted_ GUARDED_BY(mutex_);
+    size_t idle_helpers_ GUARDED_BY(mutex_) = 0;
 };
 
 // --- Entry -------------------------------------------------------------------------------------
@@ -240,9 +245,17 @@ bool Queue::make_ring() {
          {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_COOP_TASKRUN, 0u}) {
         if (::io_uring_queue_init(size, &ring_, flags | IORING_SETUP_SQE128) != 0) continue;
         ring_made_ = true;
+        register_files();
         return true;
     }
     return false;
+}
+
+/// What each submission names is looked up once. Not everywhere allowed, nor needed.
+void Queue::register_files() {
+    (void)::io_uring_register_ring_fd(&ring_);
+    const int device = transport_.device();
+    device_registered_ = ::io_uring_register_files(&ring_, &device, 1) == 0;
 }
 
 void Queue::thread_main() {
@@ -266,7 +279,8 @@ io_uring_sqe* Queue::next_submission() {
 void Queue::submit(Entry& entry, uint32_t command) {
     io_uring_sqe* sqe = next_submission();
     sqe->opcode = IORING_OP_URING_CMD;
-    sqe->fd = transport_.device();
+    sqe->fd = device_registered_ ? 0 : transport_.device();
+    if (device_registered_) sqe->flags |= IOSQE_FIXED_FILE;
     sqe->cmd_op = command;
     sqe->user_data = reinterpret_cast<uint64_t>(&entry);
     uapi::UringCommandArguments arguments = {.queue = entry.queue_id()};
@@ -347,10 +361,12 @@ void Queue::complete(Worker& worker, void* data, int result) {
         return;
     }
     const auto message = entry.take_message();
-    if (!message.empty() && may_block(message)) {
-        transport_.help(entry);
+    // Writeback is large writes that one thread of the host sends: another CPU copies them
+    // meanwhile, if one has nothing to do.
+    const bool is_large_write =
+        header_of(message).opcode == FUSE_WRITE && is_large_transfer(message);
+    if ((may_block(message) || is_large_write) && transport_.help(entry, may_block(message)))
         return;
-    }
     if (!message.empty()) {
         if (const uint32_t client = header_of(message).pid; client != 0)
             (void)transport_.anchor().note(client);
@@ -409,16 +425,19 @@ void UringTransport::stop() {
     {
         host::MutexGuard guard(mutex_);
         changed_.notify_all();
+        help_came_.notify_all();
     }
     for (auto& queue : queues_) queue->wake();
     threads_.clear();
     queues_.clear();
 }
 
-void UringTransport::help(Entry& entry) {
+bool UringTransport::help(Entry& entry, bool must) {
     host::MutexGuard guard(mutex_);
+    if (!must && help_wanted_.size() >= idle_helpers_) return false;
     help_wanted_.push_back(&entry);
-    changed_.notify_all();
+    help_came_.notify_one();
+    return true;
 }
 
 void UringTransport::helper_main(Worker& worker) {
@@ -426,7 +445,9 @@ void UringTransport::helper_main(Worker& worker) {
         Entry* entry = nullptr;
         {
             host::MutexGuard guard(mutex_);
-            while (help_wanted_.empty() && !stopping()) changed_.wait(mutex_);
+            ++idle_helpers_;
+            while (help_wanted_.empty() && !stopping()) help_came_.wait(mutex_);
+            --idle_helpers_;
             if (help_wanted_.empty()) return;
             entry = help_wanted_.front();
             help_wanted_.pop_front();
