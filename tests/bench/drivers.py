@@ -150,6 +150,13 @@ def allow_many_files():
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def check_uring():
+    if not URING_SWITCH.exists():
+        raise Unavailable("this kernel has no FUSE over io_uring")
+    if URING_SWITCH.read_text().strip() != "Y" and os.geteuid() != 0:
+        raise Unavailable("FUSE over io_uring is off, and only root can switch it on")
+
+
 class Ours(Driver):
     """A daemon of this suite over one of its transports."""
     def __init__(self, bench, name, description, daemon, image_type, transport):
@@ -162,10 +169,7 @@ class Ours(Driver):
         if not self.program.exists():
             raise Unavailable(f"{self.program.name} is not built")
         if self.transport == "uring":
-            if not URING_SWITCH.exists():
-                raise Unavailable("this kernel has no FUSE over io_uring")
-            if URING_SWITCH.read_text().strip() != "Y" and os.geteuid() != 0:
-                raise Unavailable("FUSE over io_uring is off, and only root can switch it on")
+            check_uring()
 
     def mount(self):
         if self.transport == "uring":
@@ -263,18 +267,25 @@ class Null(Driver):
     image_type = None
     plain_only = True
 
-    def __init__(self, bench, name, description):
+    def __init__(self, bench, name, description, transport):
         super().__init__(bench, name, description)
+        self.transport = transport
         self.program = bench.build / "tests" / "bench" / "null_server"
         self.counter = bench.folder / "requests"
 
     def check(self):
         if not self.program.exists():
             raise Unavailable(f"{self.program.name} is not built")
+        if self.transport == "uring":
+            check_uring()
 
     def mount(self):
         scale = self.bench.scale
-        self.start(self.program, "--big", scale["big"], "--parallel", scale["parallel"], "--per-directory",
+        options = []
+        if self.transport == "uring":
+            self.bench.enable_uring()
+            options = ["--uring"]
+        self.start(self.program, *options, "--big", scale["big"], "--parallel", scale["parallel"], "--per-directory",
                    scale["files"] // scale["directories"], "--counters", self.counter, self.directory)
 
     def requests(self):
@@ -293,7 +304,8 @@ def all_drivers(bench):
         HostKernel(bench, "kernel", "Linux ext4 driver, ext2 image on a loop device"),
         Fuse2fs(bench, "fuse2fs", "fuse2fs of e2fsprogs"),
         Passthrough(bench, "ll", "libfuse's passthrough_ll over tmpfs"),
-        Null(bench, "null", "a FUSE server that answers from nothing"),
+        Null(bench, "null", "a server that answers from nothing, over our /dev/fuse transport", "dev"),
+        Null(bench, "null-uring", "the same over our io_uring transport", "uring"),
         InProcess(bench, "inproc", "ext2fs in the client's process, no FUSE", "ext2fs", "ext2"),
         InProcess(bench, "inproc-tmpfs", "tmpfs in the client's process: the cost of the layers above", "tmpfs", None),
         InProcess(bench, "inproc-ffs", "ffs in the client's process, no FUSE", "ffs", "ffs"),

@@ -4,15 +4,17 @@
 //
 // Names are those of workloads.cc: d00 … directories, a letter and a number for files, "big".
 //
-//     null_server [--big MIB] [--parallel MIB] [--per-directory N] [--counters FILE] DIR
+//     null_server [--big MIB] [--parallel MIB] [--per-directory N] [--counters FILE] [--uring] DIR
 //     (foreground)
+//
+// It is served by the transports of this suite, over /dev/fuse or io_uring.
 //
 // FILE gets the number of requests so far as a 64-bit integer, mapped: reading it costs nobody
 // anything.
-#define FUSE_USE_VERSION 314
+#include "tests/bench/own_transport.h"
+
 #include <CLI/CLI.hpp>
 #include <fcntl.h>
-#include <fuse_lowlevel.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -44,6 +46,7 @@ struct Server {
     std::unique_ptr<std::atomic<bool>[]> there { new std::atomic<bool>[ 26 * most_numbers ]() };
     std::atomic<uint64_t> own_counter{0};
     std::atomic<uint64_t>* requests = &own_counter;
+    std::optional<bench::OwnTransport> transport;
     std::vector<char> zeros = std::vector<char>(largest_request);
 };
 
@@ -264,6 +267,11 @@ fuse_lowlevel_ops operations() {
     return ops;
 }
 
+ssize_t send(int fd, iovec* parts, int count, void* user) {
+    return static_cast<Server*>(user)->transport->send(fd, {parts, static_cast<size_t>(count)});
+}
+ssize_t receive(int fd, void* buffer, size_t size, void*) { return ::read(fd, buffer, size); }
+
 /// The counter's file, mapped. Null: cannot.
 std::atomic<uint64_t>* map_counter(const std::string& path) {
     const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -279,11 +287,13 @@ int main(int argc, char** argv) {
     Server server;
     uint64_t big_mib = 512, parallel_mib = 32;
     std::string directory, counters;
+    bool uring = false;
     CLI::App app("A FUSE server that answers from nothing");
     app.add_option("--big", big_mib);
     app.add_option("--parallel", parallel_mib);
     app.add_option("--per-directory", server.per_directory);
     app.add_option("--counters", counters);
+    app.add_flag("--uring", uring);
     app.add_option("directory", directory)->required();
     CLI11_PARSE(app, argc, argv);
     server.big_bytes = big_mib << 20;
@@ -299,15 +309,15 @@ int main(int argc, char** argv) {
     const auto ops = operations();
     fuse_session* session = fuse_session_new(&args, &ops, sizeof ops, &server);
     if (!session) return 1;
+    const fuse_custom_io io = {
+        .writev = send, .read = receive, .splice_receive = nullptr, .splice_send = nullptr};
     int status = 1;
-    if (fuse_set_signal_handlers(session) == 0 &&
-        fuse_session_mount(session, directory.c_str()) == 0) {
-        fuse_loop_config* config = fuse_loop_cfg_create();
-        fuse_loop_cfg_set_clone_fd(config, 1);
-        status = fuse_session_loop_mt(session, config) == 0 ? 0 : 1;
-        fuse_loop_cfg_destroy(config);
+    if (fuse_session_mount(session, directory.c_str()) == 0) {
+        server.transport.emplace(session, uring);
+        if (fuse_session_custom_io(session, &io, fuse_session_fd(session)) == 0)
+            status = server.transport->serve(directory) ? 0 : 1;
+        server.transport.reset();
         fuse_session_unmount(session);
-        fuse_remove_signal_handlers(session);
     }
     fuse_session_destroy(session);
     fuse_opt_free_args(&args);

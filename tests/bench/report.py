@@ -64,8 +64,8 @@ def print_tables(results):
         return "failed" if (w, d) in results.failures else number(results.median(w, d))
     table(results, "workload", rate, names)
 
-    peers = [p for p in ("kernel", "fuse2fs", "ll", "null") if p in names]
-    ours = [n for n in names if n not in ("kernel", "fuse2fs", "ll", "null")]
+    peers = [p for p in ("kernel", "fuse2fs", "ll", "null", "null-uring") if p in names]
+    ours = [n for n in names if n not in ("kernel", "fuse2fs", "ll", "null", "null-uring")]
     for peer in peers:
         def ratio(w, d, peer=peer):
             a, b = results.median(w, d), results.median(w, peer)
