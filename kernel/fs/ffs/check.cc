@@ -38,7 +38,7 @@ Result<void> Checker::write(uint64_t fragment, std::span<const std::byte> bytes)
     return device_.write(fragment << geo_.fshift, bytes);
 }
 
-Result<void> Checker::finish() {
+void Checker::compare_totals() {
     const ByteOrder o = geo_.order;
     const auto compare = [&](auto& field, uint64_t value, std::string_view name) {
         if (o.get(field) == static_cast<std::remove_cvref_t<decltype(o.get(field))>>(value)) return;
@@ -63,6 +63,11 @@ Result<void> Checker::finish() {
         o.set(sb_.old_cstotal.nifree, static_cast<uint32_t>(totals_[2]));
         o.set(sb_.old_cstotal.nffree, static_cast<uint32_t>(totals_[3]));
     }
+}
+
+Result<void> Checker::finish() {
+    const ByteOrder o = geo_.order;
+    if (totals_known_) compare_totals();
     const bool clean = sb_.clean == disk::is_clean;
     if (!clean && options_.repair && !unrepaired_) {
         sb_.clean = disk::is_clean;

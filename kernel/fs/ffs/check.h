@@ -102,6 +102,7 @@ private:
 
     // phase 5 (check_groups.cc)
     Result<void> group(uint32_t cg);
+    void compare_totals();
     void rebuild_group(uint32_t cg, std::span<std::byte> block) const;
 
     host::BlockDevice& device_;
@@ -113,6 +114,7 @@ private:
     std::vector<CheckedInode> inodes_;
     uint64_t claimed_ = 0;
     uint64_t totals_[4] = {};              // ndir, nbfree, nifree, nffree
+    bool totals_known_ = true;             // of all groups
     std::vector<uint32_t> written_inodes_; // of each group: those that were ever initialised
     // Directories that a second directory names: {inode, the second}.
     std::vector<std::pair<uint64_t, uint64_t>> second_names_;

@@ -128,6 +128,7 @@ Result<void> Checker::group(uint32_t cg) {
     std::string_view wrong;
     if (auto maps = check_group(geo_, cg, block, wrong); !maps) {
         found("group-header", place, fmt::format("{} is wrong", wrong), false, Severity::fatal);
+        totals_known_ = false;
         return {};
     }
     bool fix = false;

@@ -113,6 +113,7 @@ Result<void> Checker::directory(uint64_t number) {
 }
 
 Result<void> Checker::pathnames() {
+    inodes_[disk::root_inode].parent = disk::root_inode; // a name for it is one too many
     for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n)
         if (inodes_[n].state == CheckedInode::State::dir && !is_unlinked(n)) TRY(directory(n));
     return {};
@@ -137,7 +138,6 @@ bool Checker::reaches_root(uint64_t number) {
 
 Result<void> Checker::connectivity() {
     TRY(second_names());
-    inodes_[disk::root_inode].parent = disk::root_inode;
     inodes_[disk::root_inode].reached = true;
     // The tops of what is loose first, so that what hangs on them comes along.
     for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n) {
