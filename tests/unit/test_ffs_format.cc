@@ -47,9 +47,11 @@ Geometry geometry(host::BlockDevice& device) {
     return *geo;
 }
 
-Mount& mount_on(Kernel& kernel, host::BlockDevice& device) {
+Mount& mount_on(Kernel& kernel, host::BlockDevice& device, const char* option = nullptr) {
     MountArgs args;
     args.device = std::make_unique<conformance::BorrowedDevice>(device);
+    if (option != nullptr)
+        REQUIRE(args.options.fs.set(type().mount_options(), option, std::nullopt).ok());
     auto mounted = kernel.mount(type(), std::move(args));
     if (!mounted) FAIL(mounted.error().text);
     return **mounted;
@@ -192,4 +194,89 @@ TEST_CASE("check knows that the next mount frees what was in use without a name"
     Mount& mount = mount_on(kernel, *crashed);
     REQUIRE(kernel.unmount(mount, false).ok());
     CHECK(check(*crashed) == nothing);
+}
+
+TEST_CASE("option log makes a log in the file system, as NetBSD does") {
+    for (const auto& [format, block, fragment] :
+         {std::tuple{"1", "8k", "1k"}, {"2", "16k", "2k"}, {"2", "4k", "512"}, {"1", "4k", "4k"}}) {
+        INFO("-O " << format << " -b " << block << " -f " << fragment);
+        auto device = make(24u << 20, {{"O", format}, {"b", block}, {"f", fragment}});
+        auto crashed = host::make_memory_device(24u << 20);
+        {
+            Kernel kernel;
+            Mount& mount = mount_on(kernel, *device, "log");
+            REQUIRE(vfs::create(**mount.root(), "f", {FileType::reg, 0644, 0, {}}, root).ok());
+            REQUIRE(mount.sync().ok());
+            std::vector<std::byte> bytes(device->size());
+            REQUIRE(device->read(0, bytes).ok());
+            REQUIRE(crashed->write(0, bytes).ok());
+            REQUIRE(kernel.unmount(mount, false).ok());
+        }
+        CHECK(check(*device) == nothing);
+        const disk::Superblock sb = superblock(*device);
+        const Geometry geo = geometry(*device);
+        REQUIRE(geo.log);
+        CHECK_FALSE(geo.log_flag);
+        CHECK(sb.clean == disk::is_clean);
+        CHECK(sb.journal_location == disk::journal_in_filesystem);
+        CHECK(geo.log->length == 1u << 20);
+        CHECK(geo.log->block_size == 512);
+        CHECK(geo.cg_of(FragNumber(geo.log->offset >> geo.fshift)) == geo.ncg / 2);
+        CHECK(geometry(*crashed).log_flag);
+        CHECK(superblock(*crashed).clean == disk::was_clean);
+        CHECK(check(*crashed) == std::vector<std::string>{"note log-replayed"});
+        // The next mount uses it without being told.
+        Kernel kernel;
+        Mount& again = mount_on(kernel, *device);
+        CHECK(geometry(*device).log_flag);
+        CHECK(geometry(*device).log->offset == geo.log->offset);
+        REQUIRE(kernel.unmount(again, false).ok());
+        CHECK(check(*device) == nothing);
+    }
+}
+
+TEST_CASE("option log takes what lies behind the file system when that is enough") {
+    auto device = make(24u << 20, {{"O", "2"}, {"s", "16m"}});
+    Kernel kernel;
+    Mount& mount = mount_on(kernel, *device, "log");
+    REQUIRE(kernel.unmount(mount, false).ok());
+    const Geometry geo = geometry(*device);
+    REQUIRE(geo.log);
+    CHECK(superblock(*device).journal_location == disk::journal_end_of_partition);
+    CHECK(geo.log->inode == 0);
+    CHECK(geo.log->offset == 16u << 20);
+    CHECK(geo.log->length == 8u << 20);
+    CHECK(check(*device) == nothing);
+}
+
+TEST_CASE("option log says why there can be none, and changes nothing") {
+    const auto refusal = [](host::BlockDevice& device) {
+        std::vector<std::byte> before(device.size()), after(device.size());
+        REQUIRE(device.read(0, before).ok());
+        Kernel kernel;
+        MountArgs args;
+        args.device = std::make_unique<conformance::BorrowedDevice>(device);
+        REQUIRE(args.options.fs.set(type().mount_options(), "log", std::nullopt).ok());
+        auto mounted = kernel.mount(type(), std::move(args));
+        REQUIRE_FALSE(mounted.ok());
+        CHECK(check(device) == nothing);
+        return mounted.error().text;
+    };
+    CHECK_THAT(refusal(*make(24u << 20, {{"O", "0"}})), Catch::Contains("old format"));
+    auto full = make(4u << 20, {{"O", "1"}});
+    {
+        Kernel kernel;
+        Mount& mount = mount_on(kernel, *full);
+        VnodeRef file = *vfs::create(**mount.root(), "f", {FileType::reg, 0644, 0, {}}, root);
+        const std::vector<std::byte> data(3'300'000, std::byte{1});
+        REQUIRE(vfs::write(*file, 0, data, root).ok());
+        file = {};
+        REQUIRE(kernel.unmount(mount, false).ok());
+    }
+    CHECK_THAT(refusal(*full), Catch::Contains("a log of 1048576 bytes has no room"));
+    auto freebsd = make(24u << 20, {{"O", "2"}});
+    disk::Superblock sb = superblock(*freebsd);
+    geometry(*freebsd).order.set(sb.sblockactualloc, disk::superblock_ufs2);
+    REQUIRE(freebsd->write(disk::superblock_ufs2, std::as_bytes(std::span(&sb, 1))).ok());
+    CHECK_THAT(refusal(*freebsd), Catch::Contains("FreeBSD made this file system"));
 }

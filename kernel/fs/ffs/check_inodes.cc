@@ -271,7 +271,10 @@ Result<void> Checker::nameless(uint64_t number) {
         return {};
     }
     if (!found("unreferenced", inode_place(number), "has no name", true)) return {};
-    if (i.nlink == 0 || TRY(load(number)).size == 0) return clear_inode(number);
+    const InodeState s = TRY(load(number));
+    // A log that the superblock does not name holds nobody's data.
+    const bool worthless = i.nlink == 0 || s.size == 0 || (s.flags & disk::sf_log) != 0;
+    if (worthless) return clear_inode(number);
     if (!TRY(reconnect(number))) unrepaired_ = true;
     return {};
 }

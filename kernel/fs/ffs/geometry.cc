@@ -208,6 +208,8 @@ void read_flags(Geometry& g, const Superblock& sb) {
     g.quota2 = quota_magic && (g.flags & disk::flag_netbsd_quota2) != 0;
     if (g.updated && !g.netbsd && (g.flags & disk::flag_freebsd_metackhash) != 0)
         g.metackhash = o.get(sb.metackhash);
+    g.freebsd = g.updated && !g.netbsd &&
+                (o.get(sb.sblockactualloc) != 0 || o.get(sb.mtime) != 0 || g.metackhash != 0);
     if (g.updated)
         for (const auto& ino : sb.snapinum)
             if (o.get(ino) != 0) g.snapshots = true;

@@ -57,6 +57,7 @@ public:
     uint32_t flags = 0;
     uint32_t metackhash = 0; // check hashes that are kept
     bool netbsd = false;     // flags above 0x80 are NetBSD's
+    bool freebsd = false;    // FreeBSD's fields of the superblock are in use
     std::optional<LogPlace> log;
     bool log_flag = false; // NetBSD: in use, or was when the system went down
     bool quota2 = false;

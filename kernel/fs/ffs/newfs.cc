@@ -4,6 +4,7 @@
 
 #include "kernel/fs/ffs/dir.h"
 #include "kernel/fs/ffs/group.h"
+#include "kernel/fs/ffs/logfile.h"
 
 #include "kernel/kern/kernel.h"
 
@@ -18,8 +19,6 @@ namespace {
 
 constexpr uint32_t min_groups = 4;
 constexpr uint32_t transfer_bytes = 65536;
-constexpr uint64_t log_scale = 1024; // a byte of log for so many of the file system …
-constexpr uint64_t log_least = 1u << 20, log_most = 64u << 20; // … within these
 
 using Kind = OptionSpec::Kind;
 constexpr std::array<OptionSpec, 12> specs{{
@@ -105,7 +104,7 @@ FailureOr<Plan> read_options(const OptionSet& o, uint64_t device_size) {
     if (o.has("l")) {
         if (p.format == 0) return wrong("format 0 has no log");
         p.log_bytes = o.number("l", 0);
-        if (p.log_bytes == 0) p.log_bytes = std::clamp(p.bytes / log_scale, log_least, log_most);
+        if (p.log_bytes == 0) p.log_bytes = usual_log_bytes(p.bytes);
         p.log_bytes = round_up(p.log_bytes, p.fsize);
         if (p.log_bytes < 65536 || p.log_bytes > p.bytes / 2)
             return wrong("the log has no room in the image");

@@ -7,6 +7,7 @@
 
 #include "kernel/fs/ffs/check.h"
 #include "kernel/fs/ffs/journal.h"
+#include "kernel/fs/ffs/logfile.h"
 #include "kernel/fs/ffs/newfs.h"
 #include "kernel/fs/ffs/vnops.h"
 
@@ -40,7 +41,7 @@ std::string volume_name(const disk::Superblock& sb) {
 FfsMount::FfsMount(Kernel& kernel, const FileSystemType& type, MountArgs args, const Geometry& geo,
                    std::vector<std::byte> superblock, LogOverlay* log)
     : Mount(kernel, type, std::move(args), ffs_traits(geo)), superblock_(std::move(superblock)),
-      volume_(*this, geo), log_(log), was_clean_(sb().clean != 0),
+      volume_(*this, geo), log_(log), log_place_(geo.log), was_clean_(sb().clean != 0),
       keeps_state_(geo.order.get(sb().state) + geo.order.get(sb().old_time) == disk::state_okay) {}
 
 FfsMount::~FfsMount() { vnodes().drop_inactive(true); }
@@ -85,7 +86,7 @@ std::vector<std::pair<std::string, std::string>> FfsMount::describe() {
     };
     feature(geo.old_inodes, "old-inodes");
     feature(geo.old_dirs, "old-directories");
-    feature(geo.log.has_value(), geo.log && geo.log->inode != 0 ? "log" : "log-at-end");
+    feature(log_place_.has_value(), log_place_ && log_place_->inode != 0 ? "log" : "log-at-end");
     feature((geo.flags & disk::flag_softdep) != 0, "soft-updates");
     feature((geo.flags & disk::flag_suj) != 0, "soft-updates-journal");
     feature((geo.flags & disk::flag_gjournal) != 0, "gjournal");
@@ -153,9 +154,15 @@ FailureOr<void> FfsMount::begin_writing() {
         if (auto counted = volume_.alloc.recount(); !counted)
             return Failure(counted.error(), "a cylinder group is damaged; check it");
     }
+    if (!log_place_ && options().fs.has("log") && !options().fs.has("nolog")) {
+        sb().clean = 0;
+        if (auto marked = write_superblock(); !marked)
+            return Failure(marked.error(), "the superblock cannot be written");
+        log_place_ = TRY(create_log(volume_, sb()));
+    }
     std::unique_ptr<WapblJournal> journal;
-    if (geo.log && !options().fs.has("nolog"))
-        journal = TRY(WapblJournal::create(volume_, *geo.log,
+    if (log_place_ && !options().fs.has("nolog"))
+        journal = TRY(WapblJournal::create(volume_, *log_place_,
                                            log_ != nullptr ? std::span(log_->contents().inodes)
                                                            : std::span<const LogInode>()));
     // FreeBSD takes every value but 0 for clean; NetBSD wants to know with a log
@@ -163,9 +170,12 @@ FailureOr<void> FfsMount::begin_writing() {
     sb().clean = was_clean_ && journal ? disk::was_clean : 0;
     sb().fmod = 0;
     sb().ronly = 0;
+    // What FreeBSD was freeing; it forgets this at a mount, too.
+    if (geo.updated) o.set(sb().pendingblocks, 0);
+    if (geo.updated) o.set(sb().pendinginodes, 0);
     // A soft updates journal whose time is not this one is not replayed.
-    if (!geo.netbsd && geo.updated) o.set(sb().mtime, static_cast<uint64_t>(kernel().now().sec));
-    if (geo.log) {
+    if (geo.freebsd) o.set(sb().mtime, static_cast<uint64_t>(kernel().now().sec));
+    if (log_place_) {
         const uint32_t flags = o.get(sb().flags);
         o.set(sb().flags,
               journal ? flags | disk::flag_netbsd_wapbl : flags & ~disk::flag_netbsd_wapbl);
@@ -199,7 +209,7 @@ Result<void> FfsMount::end_writing() {
     if (auto* journal = epoch().journal()) TRY(journal->checkpoint());
     const Geometry& geo = volume_.geo;
     if (was_clean_) sb().clean = disk::is_clean;
-    if (geo.log) {
+    if (log_place_) {
         const uint32_t flags = geo.order.get(sb().flags);
         geo.order.set(sb().flags, flags & ~disk::flag_netbsd_wapbl);
     }
@@ -275,7 +285,7 @@ public:
     std::span<const OptionSpec> mount_options() const override {
         static constexpr OptionSpec specs[] = {
             {"log", OptionSpec::Kind::flag, "",
-             "write through NetBSD's log; the default where there is one"},
+             "write through NetBSD's log, made if there is none; the default where there is one"},
             {"nolog", OptionSpec::Kind::flag, "", "do not use the log"},
         };
         return specs;
@@ -325,35 +335,6 @@ FailureOr<Geometry> require_geometry(const FoundSuperblock& found, uint64_t devi
     return geo;
 }
 
-/// -o log where there is none yet: behind the file system, as NetBSD places it
-/// when there is room.
-FailureOr<void> place_log(FoundSuperblock& found, Geometry& geo, host::BlockDevice& device) {
-    constexpr uint64_t scale = 1024, least = 1u << 20, most = 64u << 20;
-    if (geo.log) return {};
-    if (!geo.updated)
-        return Failure(Errno::inval, "the superblock is of an old format, which has no log");
-    const uint64_t fs_end = geo.size << geo.fshift;
-    const uint64_t wanted = std::clamp(fs_end / scale, least, most);
-    const uint64_t room = device.size() - fs_end;
-    if (room < wanted)
-        return Failure(
-            Errno::nospc,
-            fmt::format("a log needs {} bytes behind the file system, there are {}", wanted, room));
-    const ByteOrder o = found.order;
-    disk::Superblock sb;
-    std::memcpy(&sb, found.bytes.data(), sizeof sb);
-    sb.journal_version = disk::journal_version_wapbl;
-    sb.journal_location = disk::journal_end_of_partition;
-    o.set(sb.journal_flags, 0);
-    o.set(sb.journal_locs[disk::journal_loc_address], fs_end / 512);
-    o.set(sb.journal_locs[disk::journal_loc_count], room / 512);
-    o.set(sb.journal_locs[disk::journal_loc_blksz], 512);
-    std::memcpy(found.bytes.data(), &sb, sizeof sb);
-    found.raw = sb;
-    geo = TRY(Geometry::validate(sb, o, found.offset, device.size()));
-    return {};
-}
-
 FailureOr<std::unique_ptr<Mount>> FfsType::mount(Kernel& kernel, MountArgs args) const {
     auto found = TRY(require_superblock(*args.device));
     Geometry geo = TRY(require_geometry(found, args.device->size()));
@@ -366,8 +347,6 @@ FailureOr<std::unique_ptr<Mount>> FfsType::mount(Kernel& kernel, MountArgs args)
         found = TRY(require_superblock(*args.device));
         geo = TRY(require_geometry(found, args.device->size()));
     }
-    if (args.options.fs.has("log") && !args.options.read_only)
-        TRY(place_log(found, geo, *args.device));
     std::array<std::byte, 4> label{};
     if (args.device->read(disk::apple_label_offset, label).ok()) {
         be32 magic;

@@ -48,6 +48,7 @@ private:
     std::vector<std::byte> superblock_; // as it is to be on disk
     Volume volume_;
     LogOverlay* const log_; // the device, when a log had to be replayed
+    std::optional<LogPlace> log_place_;
     bool was_clean_ = false;
     const bool keeps_state_; // fs_state means something
 };
