@@ -2,7 +2,7 @@
 """ext2 against other implementations: what mke2fs wrote reads back identical, what we write is clean
 for e2fsck and identical through debugfs and the host's own driver.
 
-usage: test_images.py EXT2TOOL SOURCE_ROOT
+usage: test_images.py FSTOOL SOURCE_ROOT
 """
 import itertools
 import os
@@ -12,84 +12,18 @@ import subprocess
 import sys
 import tempfile
 
-TOOL, SOURCE = sys.argv[1], pathlib.Path(sys.argv[2])
-MIB = 1 << 20
+SOURCE = pathlib.Path(sys.argv[2])
+sys.path.insert(0, str(SOURCE / "tests" / "support"))
+from image_trees import MIB, Cases, compare, make_tree, run, sample_folder, sparse, unpack  # noqa: E402
+
+TOOL = [sys.argv[1], "ext2fs"]
 FEATURES = ["", "^dir_index", "^filetype", "^resize_inode,^sparse_super", "^resize_inode,sparse_super2",
             "^ext_attr,^large_file"]
-passed, failed, skipped = [], [], []
-
-
-def run(*command, good=(0,)):
-    """Output of a command that must end with one of the exit codes `good`."""
-    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, errors="replace", timeout=600)
-    if done.returncode not in good:
-        raise AssertionError("%s: exit %d\n%s" % (" ".join(map(str, command)), done.returncode, done.stdout[-3000:]))
-    return done.stdout
-
-
-def make_tree(top):
-    """Files at the borders of blocks, holes, links, many names, names that are not UTF-8."""
-    top.mkdir()
-    for size in (0, 1, 1023, 1024, 1025, 4095, 4096, 4097, 12 * 1024, 12 * 1024 + 1, 70_000, 300_000):
-        (top / ("size-%d" % size)).write_bytes(os.urandom(size))
-    with open(top / "holes", "wb") as f:
-        for at in (0, 100_000, 5_000_000, 20_000_000):
-            f.seek(at)
-            f.write(b"data at %d" % at)
-    os.link(top / "size-4097", top / "linked")
-    os.symlink("size-1", top / "fast")
-    os.symlink("s" * 200, top / "slow")
-    os.mkfifo(top / "fifo")
-    many = top / "many"
-    many.mkdir()
-    for i in range(300):
-        (many / ("entry-%d-%s" % (i, "x" * (i % 60)))).write_bytes(b"%d" % i)
-    (top / ("n" * 255)).write_bytes(b"long name")
-    with open(os.fsencode(top) + b"/not-utf8-\xff\xfe", "wb") as f:
-        f.write(b"odd name")
-    os.chmod(top / "size-1", 0o4751)
-    os.utime(top / "size-0", ns=(10**18, 10**18))
-    return top
-
-
-def facts(path):
-    st = os.lstat(path)
-    kind = st.st_mode
-    out = [kind, st.st_uid, st.st_gid, st.st_nlink if not os.path.isdir(path) else 0, int(st.st_mtime)]
-    if os.path.islink(path):
-        return out[:4] + [os.readlink(path)]
-    if os.path.isfile(path):
-        with open(path, "rb") as f:
-            out.append(hash(f.read()))
-    return out
-
-
-def compare(one, other):
-    def names(top):
-        found = {}
-        for folder, dirs, files in os.walk(os.fsencode(top)):
-            for name in dirs + files:
-                full = os.path.join(folder, name)
-                rel = os.path.relpath(full, os.fsencode(top))
-                if not rel.startswith(b"lost+found"):
-                    found[rel] = full
-        return found
-    a, b = names(one), names(other)
-    assert a.keys() == b.keys(), "names differ: %s" % sorted(a.keys() ^ b.keys())[:5]
-    for rel in a:
-        assert facts(a[rel]) == facts(b[rel]), "%s: %s, %s" % (rel, facts(a[rel]), facts(b[rel]))
 
 
 def clean(image):
     run("e2fsck", "-fn", image)
-    run(TOOL, "check", image)
-
-
-def sparse(path, size):
-    with open(path, "wb") as f:
-        f.truncate(size)
-    return path
+    run(*TOOL, "check", image)
 
 
 def host_mount(image, folder):
@@ -104,12 +38,12 @@ def read_and_write(work, tree, block, inode, features):
     command += ["-O", features] if features else []
     run(*command, "-d", tree, image)
     (work / "out").mkdir()
-    run(TOOL, "out", image, work / "out")
+    run(*TOOL, "out", image, work / "out")
     compare(tree, work / "out")
 
     image = sparse(work / "image", 48 * MIB)
     run(*command, image)
-    run(TOOL, "in", image, tree)
+    run(*TOOL, "in", image, tree)
     clean(image)
     listing = run("debugfs", "-R", "ls -l /many", image)
     assert listing.count("entry-") == 300, listing[:500]
@@ -119,25 +53,25 @@ def read_and_write(work, tree, block, inode, features):
             compare(tree, mount)
         finally:
             run("umount", mount)
-    run(TOOL, "fill", image, 2000, 40)
+    run(*TOOL, "fill", image, 2000, 40)
     clean(image)
-    run(TOOL, "churn", image, block + inode, 1500)
+    run(*TOOL, "churn", image, block + inode, 1500)
     clean(image)
 
 
 def revision_0(work, tree):
     image = sparse(work / "image", 48 * MIB)
     run("mke2fs", "-q", "-F", "-r", "0", "-b", 1024, image)
-    run(TOOL, "in", image, tree)
-    run(TOOL, "churn", image, 5, 1500)
+    run(*TOOL, "in", image, tree)
+    run(*TOOL, "churn", image, 5, 1500)
     clean(image)
 
 
 def newfs(work, block, inode):
     image = sparse(work / "image", 60 * MIB)
-    run(TOOL, "newfs", image, "block_size=%d" % block, "inode_size=%d" % inode, "label=tested")
+    run(*TOOL, "newfs", image, "block_size=%d" % block, "inode_size=%d" % inode, "label=tested")
     clean(image)
-    run(TOOL, "fill", image, 500, 20)
+    run(*TOOL, "fill", image, 500, 20)
     clean(image)
 
 
@@ -175,66 +109,48 @@ def damage(work, tree, good, commands, code):
     script = work / "script"
     script.write_text("\n".join(c.replace("<I>", "<%s>" % number).replace(" I", " " + number) for c in commands))
     run("debugfs", "-w", "-f", script, image)
-    found = run(TOOL, "check", image, good=(4,) if code != "orphan" else (0, 4))
+    found = run(*TOOL, "check", image, good=(4,) if code != "orphan" else (0, 4))
     assert code == "orphan" or code + ":" in found, found
-    mended = run(TOOL, "repair", image, good=(0, 1))
+    mended = run(*TOOL, "repair", image, good=(0, 1))
     assert code + ":" in mended, mended
     clean(image)
     (work / "out").mkdir()
-    run(TOOL, "out", image, work / "out")
+    run(*TOOL, "out", image, work / "out")
     assert (work / "out" / "size-70000").read_bytes() == (tree / "size-70000").read_bytes()
 
 
-def damages(top, tree):
+def damages(cases, top, tree):
     good = sparse(top / "good", 48 * MIB)
     run("mke2fs", "-q", "-F", "-t", "ext2", "-b", 1024, "-N", 8192, "-d", tree, good)
     for name, (commands, code) in DAMAGES.items():
-        case("repair: " + name, damage, tree, good, commands, code)
+        cases.run("repair: " + name, damage, tree, good, commands, code)
 
 
 def sample(work, folder, name):
-    shutil.copy(folder / (name + ".img.xz"), work / "image.xz")
-    run("xz", "-d", work / "image.xz")
+    unpack(folder / (name + ".img.xz"), work / "image")
     (work / "out").mkdir()
-    run(TOOL, "out", work / "image", work / "out")
+    run(*TOOL, "out", work / "image", work / "out")
     run(sys.executable, folder / "verify-tree.py", work / "out", folder / (name + ".manifest.json"))
 
 
-def sample_folder():
-    named = os.environ.get("RUMP_SAMPLES")
-    candidates = [pathlib.Path(named)] if named else [p.parent / "shared" / "images" for p in [SOURCE, *SOURCE.parents]]
-    return next((c for c in candidates if (c / "verify-tree.py").exists()), None)
-
-
-def case(name, body, *args):
-    with tempfile.TemporaryDirectory(prefix="ext2fs-") as work:
-        try:
-            body(pathlib.Path(work), *args)
-            passed.append(name)
-        except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
-            failed.append(name)
-            print("FAILED: %s: %s" % (name, error))
-
-
 def main():
+    cases = Cases("ext2fs-")
     with tempfile.TemporaryDirectory(prefix="ext2fs-") as top:
         tree = make_tree(pathlib.Path(top) / "tree")
         for block, inode, features in itertools.product((1024, 2048, 4096), (128, 256), FEATURES):
-            case("blocks of %d, inodes of %d, %s" % (block, inode, features or "defaults"),
-                 read_and_write, tree, block, inode, features)
-        case("revision 0", revision_0, tree)
-        damages(pathlib.Path(top), tree)
+            cases.run("blocks of %d, inodes of %d, %s" % (block, inode, features or "defaults"),
+                      read_and_write, tree, block, inode, features)
+        cases.run("revision 0", revision_0, tree)
+        damages(cases, pathlib.Path(top), tree)
     for block, inode in ((1024, 128), (2048, 256), (4096, 256), (8192, 512), (65536, 256)):
-        case("newfs, blocks of %d" % block, newfs, block, inode)
-    folder = sample_folder()
+        cases.run("newfs, blocks of %d" % block, newfs, block, inode)
+    folder = sample_folder(SOURCE)
     for name in ("ext2-1k", "ext2-4k", "ext2-rev0"):
         if folder is None or os.geteuid() != 0:
-            print("SKIPPED: %s: no samples, or not root to make what is in them" % name)
-            skipped.append(name)
+            cases.skip(name, "no samples, or not root to make what is in them")
         else:
-            case("sample " + name, sample, folder, name)
-    print("%d passed, %d failed, %d skipped" % (len(passed), len(failed), len(skipped)))
-    return 1 if failed else 0
+            cases.run("sample " + name, sample, folder, name)
+    return cases.done()
 
 
 if __name__ == "__main__":

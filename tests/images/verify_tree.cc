@@ -2,9 +2,10 @@
 // key that the manifest has (paths, types, owners, sizes, times, targets, devices, flags,
 // contents).
 //
-// usage: verify_tree [--write] [--raw] IMAGE MANIFEST
-//     --write: mounted for writing over a copy in memory (a log is replayed for good)
-//     --raw:   without replaying a log
+// usage: verify_tree [--write|--change] [--raw] IMAGE MANIFEST
+//     --write:  mounted for writing over a copy in memory (a log is replayed for good)
+//     --change: before that, work is done in a new folder; check finds nothing afterwards
+//     --raw:    without replaying a log
 // exit 0: the same; 1: differences, listed; 2: usage or no mount; 3: the image file has changed
 #include "tests/images/sha256.h"
 
@@ -14,6 +15,8 @@
 
 #include "hostshim/file_device.h"
 #include "hostshim/overlay_device.h"
+
+#include "tests/conformance/borrowed_device.h"
 
 #include <nlohmann/json.hpp>
 
@@ -27,6 +30,7 @@ using json = nlohmann::json;
 namespace {
 
 int differences = 0;
+constexpr const char* work_folder = "work of the test";
 
 void differ(const std::string& path, const std::string& what) {
     if (++differences <= 40) std::printf("%s: %s\n", path.c_str(), what.c_str());
@@ -145,7 +149,8 @@ void walk(const std::string& path, Vnode& vnode, std::map<std::string, json>& wa
     if (!vnode.is_dir()) return;
     std::vector<std::string> names;
     const auto read = vfs::readdir(vnode, 0, [&](const DirEntry& e) {
-        if (e.name != "." && e.name != "..") names.emplace_back(e.name);
+        const bool ours = path.empty() && e.name == work_folder;
+        if (e.name != "." && e.name != ".." && !ours) names.emplace_back(e.name);
         return true;
     });
     if (!read) return differ(path, "readdir fails");
@@ -169,64 +174,141 @@ std::string file_hash(const std::string& path) {
     return sum.hex();
 }
 
-int verify(const std::string& image, const std::string& manifest, bool write, bool raw) {
-    auto device = host::open_file_device(image, {});
-    if (!device) {
-        std::printf("%s\n", device.error().text.c_str());
-        return 2;
+/// Files at the borders of fragments and blocks, many names, links, renames, removals, attributes.
+Result<void> work(Mount& mount) {
+    const Cred root = Cred::superuser();
+    VnodeRef top = TRY(mount.root());
+    VnodeRef dir = TRY(vfs::mkdir(*top, work_folder, {FileType::dir, 0755, 0, {}}, root));
+    std::vector<std::byte> data(3'000'000);
+    for (size_t i = 0; i < data.size(); ++i)
+        data[i] = static_cast<std::byte>(i * 2654435761u >> 11);
+    for (uint64_t size : {1, 511, 1025, 4096, 8193, 40'000, 400'000, 3'000'000}) {
+        const std::string name = "size-" + std::to_string(size);
+        VnodeRef file = TRY(vfs::create(*dir, name, {FileType::reg, 0640, 0, {}}, root));
+        if (TRY(vfs::write(*file, 0, std::span(data).first(size), root)) != size)
+            return Errno::nospc;
+        AttrChange change;
+        change.size = size / 2;
+        if (size % 2 == 0) TRY(vfs::setattr(*file, change, root));
     }
+    for (int i = 0; i < 200; ++i)
+        TRY(vfs::create(*dir, "name-" + std::to_string(i), {FileType::reg, 0644, 0, {}}, root));
+    for (int i = 0; i < 200; i += 2) TRY(vfs::unlink(*dir, "name-" + std::to_string(i), root));
+    VnodeRef below = TRY(vfs::mkdir(*dir, "below", {FileType::dir, 0700, 0, {}}, root));
+    TRY(vfs::rename(*dir, "size-400000", *below, "moved", vfs::RenameMode::replace, root));
+    TRY(vfs::symlink(*below, "short", "moved", root));
+    TRY(vfs::symlink(*below, "long", std::string(900, 'l'), root));
+    VnodeRef moved = TRY(vfs::lookup(*below, "moved", root));
+    TRY(vfs::link(*moved, *dir, "linked", root));
+    TRY(mount.sync());
+    const auto value = std::span(data).first(700);
+    if (auto set = vfs::setxattr(*moved, "user.test", value, XattrSet::any, root);
+        !set && set.error() != Errno::opnotsupp)
+        return set.error();
+    return vfs::unlink(*dir, "size-1", root);
+}
+
+struct Mode {
+    bool write = false, change = false, raw = false;
+};
+
+/// Mounts `device` and calls `body`; false: no mount, or it cannot be left.
+template<class Body>
+bool with_mount(host::BlockDevice& device, const FileSystemType& type, const Mode& mode,
+                Body body) {
     host::Log log(host::stderr_sink("verify_tree"));
     KernelConfig config;
     config.log = &log;
     Kernel kernel(config);
     MountArgs args;
-    args.device = write ? host::make_memory_overlay(std::move(*device)) : std::move(*device);
-    args.options.read_only = !write;
-    args.options.no_recovery = raw;
+    args.device = std::make_unique<conformance::BorrowedDevice>(device);
+    args.options.read_only = !mode.write && !mode.change;
+    args.options.no_recovery = mode.raw;
     args.options.atime = AtimePolicy::none;
-    auto probed = probe_filesystems(*args.device);
+    auto mount = kernel.mount(type, std::move(args));
+    if (!mount) {
+        std::printf("mount: %s\n", mount.error().text.c_str());
+        return false;
+    }
+    body(**mount);
+    if (auto gone = kernel.unmount(**mount, false); !gone) differ("", "unmount fails");
+    return true;
+}
+
+void compare_tree(Mount& mount, std::map<std::string, json> wanted) {
+    if (auto root = mount.root())
+        walk("", **root, wanted);
+    else
+        differ("", "no root");
+    for (const auto& [path, entry] : wanted) differ(path, "is missing");
+}
+
+void check_device(host::BlockDevice& device, const FileSystemType& type) {
+    host::Log log(host::null_sink());
+    CheckOptions options;
+    options.force = true;
+    auto report = type.check(device, options, log);
+    if (!report) return differ("check", report.error().text);
+    for (const Finding& f : report->findings) differ("check: " + f.place, f.message);
+}
+
+int verify(const std::string& image, const std::string& manifest, const Mode& mode) {
+    auto file = host::open_file_device(image, {});
+    if (!file) {
+        std::printf("%s\n", file.error().text.c_str());
+        return 2;
+    }
+    std::unique_ptr<host::BlockDevice> device = std::move(*file);
+    if (mode.write || mode.change) device = host::make_memory_overlay(std::move(device));
+    auto probed = probe_filesystems(*device);
     const FileSystemType* type = probed ? find_filesystem(probed->type) : nullptr;
     if (type == nullptr) {
         std::printf("%s: no file system is recognised\n", image.c_str());
         return 2;
     }
-    auto mount = kernel.mount(*type, std::move(args));
-    if (!mount) {
-        std::printf("%s: %s\n", image.c_str(), mount.error().text.c_str());
-        return 2;
-    }
     std::map<std::string, json> wanted;
     std::ifstream in(manifest);
     for (const auto& entry : json::parse(in)) wanted[text_of(entry, "path")] = entry;
-    if (auto root = (*mount)->root())
-        walk("", **root, wanted);
-    else
-        differ("", "no root");
-    for (const auto& [path, entry] : wanted) differ(path, "is missing");
-    if (auto gone = kernel.unmount(**mount, false); !gone) differ("", "unmount fails");
+    if (mode.change) {
+        const bool done = with_mount(*device, *type, mode, [](Mount& mount) {
+            auto worked = work(mount);
+            // Images may have been made without an inode to spare.
+            const auto space = mount.statvfs();
+            const bool full =
+                !worked && worked.error() == Errno::nospc && space && space->files_free == 0;
+            if (!worked && !full) differ("work", std::string(errno_name(worked.error())));
+        });
+        if (!done) return 2;
+        check_device(*device, *type);
+        for (const char* changed : {"mtime", "ctime", "nlink", "size", "blocks"})
+            wanted["."].erase(changed);
+    }
+    if (!with_mount(*device, *type, mode, [&](Mount& m) { compare_tree(m, wanted); })) return 2;
     return differences == 0 ? 0 : 1;
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-    bool write = false, raw = false;
+    Mode mode;
     std::vector<std::string> names;
     for (int i = 1; i < argc; ++i) {
         const std::string arg = argv[i];
         if (arg == "--write")
-            write = true;
+            mode.write = true;
+        else if (arg == "--change")
+            mode.change = true;
         else if (arg == "--raw")
-            raw = true;
+            mode.raw = true;
         else
             names.push_back(arg);
     }
     if (names.size() != 2) {
-        std::printf("usage: verify_tree [--write] [--raw] IMAGE MANIFEST\n");
+        std::printf("usage: verify_tree [--write|--change] [--raw] IMAGE MANIFEST\n");
         return 2;
     }
     const std::string before = file_hash(names[0]);
-    const int result = verify(names[0], names[1], write, raw);
+    const int result = verify(names[0], names[1], mode);
     if (file_hash(names[0]) != before) {
         std::printf("%s: has changed\n", names[0].c_str());
         return 3;

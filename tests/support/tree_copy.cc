@@ -1,5 +1,5 @@
 // Copying trees between a mount and the host.
-#include "tests/ext2fs/tree.h"
+#include "tests/support/tree_copy.h"
 
 #include <cstring>
 #include <dirent.h>

@@ -1,22 +1,24 @@
-// What the scripts of this folder do to an image through the kernel, in process:
-//   ext2tool out IMAGE FOLDER            copies the image's tree into an empty folder
-//   ext2tool in IMAGE FOLDER             copies a folder into the image
-//   ext2tool touch IMAGE                 mounts for writing and unmounts
-//   ext2tool churn IMAGE SEED COUNT      random operations
-//   ext2tool newfs IMAGE [OPTION=VALUE] ...
-//   ext2tool check IMAGE                 prints what our checker finds
-//   ext2tool repair IMAGE                the same, and mends what can be mended
-//   ext2tool fill IMAGE COUNT NAMELEN    many files in one directory, half of them removed again
-#include "tests/ext2fs/tree.h"
+// What the test scripts of file systems do to an image through the kernel, in process. TYPE is the
+// file system's name:
+//   fstool TYPE out IMAGE FOLDER            copies the image's tree into an empty folder
+//   fstool TYPE in IMAGE FOLDER             copies a folder into the image
+//   fstool TYPE touch IMAGE                 mounts for writing and unmounts
+//   fstool TYPE churn IMAGE SEED COUNT      random operations
+//   fstool TYPE newfs IMAGE [OPTION=VALUE] ...
+//   fstool TYPE check IMAGE                 prints what our checker finds
+//   fstool TYPE repair IMAGE              the same, and mends what can be mended
+//   fstool TYPE fill IMAGE COUNT NAMELEN    many files in one directory, half of them removed again
+#include "tests/support/tree_copy.h"
 
 #include "hostshim/file_device.h"
-#include "kernel/fs/ext2fs/ext2fs.h"
+#include "kernel/fs/registry.h"
 
 #include <chrono>
 #include <cstring>
 #include <fmt/core.h>
 #include <functional>
 #include <iostream>
+#include <span>
 
 using namespace rump;
 
@@ -161,28 +163,27 @@ private:
     host::SeededRandom random_;
 };
 
-int newfs(host::BlockDevice& device, int argc, char** argv) {
+int newfs(const FileSystemType& type, host::BlockDevice& device, std::span<char*> wanted) {
     OptionSet options;
-    for (int i = 0; i < argc; ++i) {
-        const std::string_view option = argv[i];
+    for (const std::string_view option : wanted) {
         const size_t equals = option.find('=');
-        auto set = options.set(ext2::type().newfs_options(), option.substr(0, equals),
-                               option.substr(equals + 1));
+        auto set =
+            options.set(type.newfs_options(), option.substr(0, equals), option.substr(equals + 1));
         if (!set) std::cout << set.error().text << "\n";
         if (!set) return 1;
     }
     Kernel kernel;
-    auto made = ext2::type().newfs(kernel, device, options);
+    auto made = type.newfs(kernel, device, options);
     if (!made) std::cout << made.error().text << "\n";
     return made ? 0 : 1;
 }
 
-int check(host::BlockDevice& device, bool repair) {
+int check(const FileSystemType& type, host::BlockDevice& device, bool repair) {
     host::Log log(host::null_sink());
     CheckOptions options;
     options.force = true;
     options.repair = repair;
-    auto report = ext2::type().check(device, options, log);
+    auto report = type.check(device, options, log);
     if (!report) {
         std::cout << report.error().text << "\n";
         return 8;
@@ -194,45 +195,48 @@ int check(host::BlockDevice& device, bool repair) {
 }
 
 int usage() {
-    std::cerr << "usage: ext2tool out|in|touch|churn|fill|newfs|check|repair IMAGE ...\n";
+    std::cerr << "usage: fstool TYPE out|in|touch|churn|fill|newfs|check|repair IMAGE ...\n";
     return 2;
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-    if (argc < 3) return usage();
-    const std::string what = argv[1];
+    if (argc < 4) return usage();
+    const FileSystemType* type = find_filesystem(argv[1]);
+    const std::string what = argv[2];
+    if (type == nullptr) return usage();
+    const std::span<char*> rest(argv + 4, static_cast<size_t>(argc - 4));
     const bool writes = what != "out" && what != "check";
     auto device = host::open_file_device(
-        argv[2], {writes ? host::Access::read_write : host::Access::read_only, 0, 0, true});
+        argv[3], {writes ? host::Access::read_write : host::Access::read_only, 0, 0, true});
     if (!device) {
         std::cout << device.error().text << "\n";
         return 1;
     }
-    if (what == "newfs") return newfs(**device, argc - 3, argv + 3);
-    if (what == "check" || what == "repair") return check(**device, what == "repair");
-    host::Log log(host::stderr_sink("ext2tool"), host::LogLevel::warning);
+    if (what == "newfs") return newfs(*type, **device, rest);
+    if (what == "check" || what == "repair") return check(*type, **device, what == "repair");
+    host::Log log(host::stderr_sink("fstool"), host::LogLevel::warning);
     Kernel kernel({nullptr, nullptr, &log, false});
     MountArgs args;
     args.device = device.release_value();
     args.options.read_only = !writes;
     args.options.atime = AtimePolicy::none;
-    auto mounted = kernel.mount(ext2::type(), std::move(args));
+    auto mounted = kernel.mount(*type, std::move(args));
     if (!mounted) {
         std::cout << mounted.error().text << "\n";
         return 1;
     }
     Mount& mount = **mounted;
     int failures = 0;
-    if (what == "out" && argc == 4)
-        failures = test::TreeCopy(mount).out(argv[3]);
-    else if (what == "in" && argc == 4)
-        failures = test::TreeCopy(mount).in(argv[3]);
-    else if (what == "churn" && argc == 5)
-        failures = Churn(mount, std::stoull(argv[3])).run(std::stoi(argv[4]));
-    else if (what == "fill" && argc == 5)
-        failures = fill(mount, std::stoi(argv[3]), std::stoi(argv[4]));
+    if (what == "out" && rest.size() == 1)
+        failures = test::TreeCopy(mount).out(rest[0]);
+    else if (what == "in" && rest.size() == 1)
+        failures = test::TreeCopy(mount).in(rest[0]);
+    else if (what == "churn" && rest.size() == 2)
+        failures = Churn(mount, std::stoull(rest[0])).run(std::stoi(rest[1]));
+    else if (what == "fill" && rest.size() == 2)
+        failures = fill(mount, std::stoi(rest[0]), std::stoi(rest[1]));
     else if (what != "touch")
         return usage();
     if (auto done = kernel.unmount(mount, false); !done) {
