@@ -140,23 +140,11 @@ private:
     }
 
     void copy_xattrs(const std::string& from, const std::string& to) {
-        std::vector<std::string> names;
-        int listed = ukfs_listxattr(
-            fs(), from.c_str(),
-            [](void* arg, const char* name) {
-                static_cast<std::vector<std::string>*>(arg)->emplace_back(name);
-            },
-            &names, UKFS_NOFOLLOW);
-        if (listed == -EOPNOTSUPP || !session_.check(listed, from)) return;
-        std::vector<char> value(65536);
-        for (const std::string& name : names) {
-            int64_t size = ukfs_getxattr(fs(), from.c_str(), name.c_str(), value.data(),
-                                         value.size(), UKFS_NOFOLLOW);
-            if (!session_.check(size, from)) continue;
-            session_.check(ukfs_setxattr(fs(), to.c_str(), name.c_str(), value.data(),
-                                         static_cast<size_t>(size), UKFS_NOFOLLOW),
+        session_.each_xattr(from, [&](const std::string& name, std::span<const char> value) {
+            session_.check(ukfs_setxattr(fs(), to.c_str(), name.c_str(), value.data(), value.size(),
+                                         UKFS_NOFOLLOW),
                            to);
-        }
+        });
     }
 
     Session& session_;
@@ -176,11 +164,8 @@ int copy(const Common& common, Paths paths, const CopyOptions& options) {
     paths.pop_back();
     Session session(common, true);
     if (!session) return exit_failed;
-    bool into = session.is_dir(target);
-    if (!into && paths.size() > 1) {
-        session.fail(fmt::format("{}: not a directory", target));
-        return session.finish();
-    }
+    const std::optional<bool> into = session.goes_into(target, paths.size());
+    if (!into) return session.finish();
     Copier copier(session, options);
     for (const std::string& path : paths) {
         struct ukfs_stat attributes;
@@ -188,7 +173,7 @@ int copy(const Common& common, Paths paths, const CopyOptions& options) {
                                        : ukfs_stat(session.fs(), path.c_str(), &attributes);
         if (!session.check(result, path)) continue;
         session.forget_visits();
-        copier.tree(path, into ? join(target, base_name(path)) : target, attributes);
+        copier.tree(path, *into ? join(target, base_name(path)) : target, attributes);
     }
     return session.finish();
 }

@@ -191,26 +191,13 @@ private:
     }
 
     void copy_xattrs(const std::string& from, int target, const std::string& shown) {
-        std::vector<std::string> names;
-        int listed = ukfs_listxattr(
-            fs(), from.c_str(),
-            [](void* arg, const char* name) {
-                static_cast<std::vector<std::string>*>(arg)->emplace_back(name);
-            },
-            &names, UKFS_NOFOLLOW);
-        if (listed == -EOPNOTSUPP || !session_.check(listed, from)) return;
-        std::vector<char> value(65536);
-        for (const std::string& name : names) {
-            int64_t size = ukfs_getxattr(fs(), from.c_str(), name.c_str(), value.data(),
-                                         value.size(), UKFS_NOFOLLOW);
-            if (!session_.check(size, from + ": " + name)) continue;
-            if (::fsetxattr(target, name.c_str(), value.data(), static_cast<size_t>(size), 0) == 0)
-                continue;
+        session_.each_xattr(from, [&](const std::string& name, std::span<const char> value) {
+            if (::fsetxattr(target, name.c_str(), value.data(), value.size(), 0) == 0) return;
             // What the host or the user's rights do not allow is worth one line in all.
             if (!std::exchange(warned_, true))
                 complain(session_.common(), fmt::format("{}: attribute {}: {}, and maybe others",
                                                         shown, name, host_error(errno)));
-        }
+        });
     }
 
     struct Copy {

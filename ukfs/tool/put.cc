@@ -216,11 +216,8 @@ int put(const Common& common, Paths paths) {
     paths.pop_back();
     Session session(common, true);
     if (!session) return exit_failed;
-    bool into = session.is_dir(target);
-    if (!into && paths.size() > 1) {
-        session.fail(fmt::format("{}: not a directory", target));
-        return session.finish();
-    }
+    const std::optional<bool> into = session.goes_into(target, paths.size());
+    if (!into) return session.finish();
     Putter putter(session);
     for (const std::string& path : paths) {
         if (path == "-") {
@@ -229,9 +226,10 @@ int put(const Common& common, Paths paths) {
         }
         // "put . /" and "put dir/ /" copy what is in the directory, with no name of its own.
         std::string name = base_name(path);
-        bool contents = into && (name == "." || name == ".." || name == "/" || path.ends_with('/'));
+        bool contents =
+            *into && (name == "." || name == ".." || name == "/" || path.ends_with('/'));
         putter.tree(AT_FDCWD, contents ? path + "/." : path, path,
-                    into && !contents ? join(target, name) : target);
+                    *into && !contents ? join(target, name) : target);
     }
     return session.finish();
 }

@@ -83,6 +83,33 @@ bool Session::is_dir(const std::string& path) {
     return ukfs_stat(fs_, path.c_str(), &attributes) == 0 && is_dir_mode(attributes.mode);
 }
 
+std::optional<bool> Session::goes_into(const std::string& target, size_t sources) {
+    const bool into = is_dir(target);
+    if (into || sources == 1) return into;
+    fail(fmt::format("{}: not a directory", target));
+    return std::nullopt;
+}
+
+void Session::each_xattr(
+    const std::string& path,
+    const std::function<void(const std::string& name, std::span<const char> value)>& visit) {
+    std::vector<std::string> names;
+    const int listed = ukfs_listxattr(
+        fs_, path.c_str(),
+        [](void* arg, const char* name) {
+            static_cast<std::vector<std::string>*>(arg)->emplace_back(name);
+        },
+        &names, UKFS_NOFOLLOW);
+    if (listed == -EOPNOTSUPP || !check(listed, path)) return;
+    std::vector<char> value(65536);
+    for (const std::string& name : names) {
+        const int64_t size = ukfs_getxattr(fs_, path.c_str(), name.c_str(), value.data(),
+                                           value.size(), UKFS_NOFOLLOW);
+        if (check(size, path + ": " + name))
+            visit(name, std::span(value).first(static_cast<size_t>(size)));
+    }
+}
+
 std::vector<Session::Entry> Session::entries(const std::string& path) {
     std::vector<Entry> found;
     int result = ukfs_readdir(

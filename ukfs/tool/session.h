@@ -5,7 +5,9 @@
 #include "ukfs/ukfs.h"
 
 #include <functional>
+#include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,6 +59,14 @@ public:
 
     /// Whether `path` is a directory (links followed).
     bool is_dir(const std::string& path);
+    /// Whether what is copied to `target` goes into it. None: several cannot go to one file; it has
+    /// complained.
+    std::optional<bool> goes_into(const std::string& target, size_t sources);
+    /// The extended attributes of a file, links not followed. Complains about those that cannot be
+    /// read; a format that has none has none to show.
+    void each_xattr(
+        const std::string& path,
+        const std::function<void(const std::string& name, std::span<const char> value)>& visit);
     /// Names in a directory with their attributes (mode 0: not to be had), without dot and dot-dot,
     /// by name. Complains on errors and returns what came before.
     struct Entry {
