@@ -27,6 +27,7 @@
 #include "kernel/sys/cred.h"
 #include "kernel/sys/types.h"
 
+#include "hostshim/clock_hash.h"
 #include "hostshim/function_ref.h"
 #include "hostshim/lock.h"
 
@@ -278,9 +279,7 @@ private:
     std::atomic<uint64_t> references_{0}; // low half: count; high half: how often one was taken
     std::atomic<bool> accessed_{false};   // since the clock hand came by
     bool dying_ = false;                  // guarded by its shard's mutex, as all below
-    Vnode* hash_next_ = nullptr;
-    Vnode* ring_next_ = nullptr;
-    Vnode* ring_previous_ = nullptr;
+    host::ClockLinks<Vnode> links_;
 };
 
 } // namespace rump

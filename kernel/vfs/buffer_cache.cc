@@ -29,59 +29,16 @@ void BufferCache::release(CachedBlock* block) {
 
 // --- shards -------------------------------------------------------------------------------------
 
-void BufferCache::Shard::grow() {
-    std::vector<CachedBlock*> old = std::move(buckets);
-    buckets.assign(std::max<size_t>(16, old.size() * 2), nullptr);
-    for (CachedBlock* block : old) {
-        while (block) {
-            CachedBlock* next = block->hash_next;
-            CachedBlock*& head = buckets[bucket(block->offset)];
-            block->hash_next = head;
-            head = block;
-            block = next;
-        }
-    }
-}
-
 void BufferCache::Shard::insert(CachedBlock& block) {
-    if (count >= buckets.size()) grow();
-    CachedBlock*& head = buckets[bucket(block.offset)];
-    block.hash_next = head;
-    head = &block;
-    if (!hand) {
-        hand = block.ring_next = block.ring_previous = &block;
-    } else { // behind the hand: looked at last
-        block.ring_next = hand;
-        block.ring_previous = hand->ring_previous;
-        block.ring_previous->ring_next = &block;
-        hand->ring_previous = &block;
-    }
-    ++count;
+    blocks.insert(block);
     block.hashed = true;
     block.references.fetch_add(1, std::memory_order_relaxed); // the hash's own
 }
 
 void BufferCache::Shard::remove(CachedBlock& block) {
-    CachedBlock** link = &buckets[bucket(block.offset)];
-    while (*link != &block) link = &(*link)->hash_next;
-    *link = block.hash_next;
-    if (block.ring_next == &block) {
-        hand = nullptr;
-    } else {
-        block.ring_previous->ring_next = block.ring_next;
-        block.ring_next->ring_previous = block.ring_previous;
-        if (hand == &block) hand = block.ring_next;
-    }
-    --count;
+    blocks.remove(block);
     block.hashed = false;
     release(&block);
-}
-
-CachedBlock* BufferCache::Shard::find(uint64_t offset) const {
-    if (buckets.empty()) return nullptr;
-    CachedBlock* block = buckets[bucket(offset)];
-    while (block && block->offset != offset) block = block->hash_next;
-    return block;
 }
 
 // --- cache --------------------------------------------------------------------------------------
@@ -93,9 +50,9 @@ BufferCache::~BufferCache() {
     for (size_t i = 0; i < buffer_shards; ++i) {
         Shard& shard = shards_[i];
         MutexGuard guard(shard.mutex);
-        while (shard.hand) {
-            ASSERT(shard.hand->references.load(std::memory_order_acquire) == 1);
-            shard.remove(*shard.hand);
+        while (CachedBlock* block = shard.blocks.tick()) {
+            ASSERT(block->references.load(std::memory_order_acquire) == 1);
+            shard.remove(*block);
         }
     }
 }
@@ -114,7 +71,7 @@ Result<Buf> BufferCache::get(uint64_t offset, uint32_t size, bool read) {
     if (size > device_.size() || offset > device_.size() - size) return Errno::uclean;
     Shard& shard = shard_of(offset);
     MutexGuard guard(shard.mutex);
-    while (CachedBlock* block = shard.find(offset)) {
+    while (CachedBlock* block = shard.blocks.find(offset)) {
         if (block->reading) {
             shard.read_done.wait(shard.mutex);
             continue;
@@ -133,7 +90,7 @@ Result<Buf> BufferCache::get(uint64_t offset, uint32_t size, bool read) {
     Buf buf(block); // the reference that the constructor counted
     block->data = shard.take_memory(size);
     if (!block->data) return Errno::nomem;
-    if (CachedBlock* smaller = shard.find(offset)) {
+    if (CachedBlock* smaller = shard.blocks.find(offset)) {
         TRY(shard.replace(*this, *smaller, *block));
         return buf;
     }
@@ -203,11 +160,10 @@ void BufferCache::mark_dirty(CachedBlock& block, WritePhase phase) {
 }
 
 void BufferCache::Shard::shrink(BufferCache& cache) {
-    for (int steps = 16; steps > 0 && hand &&
+    for (int steps = 16; steps > 0 && blocks.size() > 0 &&
                          cache.cached_bytes_.load(std::memory_order_relaxed) > cache.limit_bytes_;
          --steps) {
-        CachedBlock& block = *hand;
-        hand = block.ring_next;
+        CachedBlock& block = *blocks.tick();
         if (block.references.load(std::memory_order_acquire) != 1 || block.reading ||
             block.dirty.load(std::memory_order_relaxed))
             continue;
@@ -229,18 +185,16 @@ void BufferCache::forget(uint64_t offset, uint64_t length) {
         for (size_t i = 0; i < buffer_shards; ++i) {
             Shard& shard = shards_[i];
             MutexGuard guard(shard.mutex);
-            std::vector<CachedBlock*> gone;
-            for (CachedBlock* head : shard.buckets)
-                for (CachedBlock* b = head; b; b = b->hash_next)
-                    if (b->offset >= offset && b->offset < end) gone.push_back(b);
-            for (CachedBlock* block : gone) shard.drop(*this, *block);
+            shard.blocks.each([&](CachedBlock& block) NO_THREAD_SAFETY_ANALYSIS {
+                if (block.offset >= offset && block.offset < end) shard.drop(*this, block);
+            });
         }
         return;
     }
     for (uint64_t at = offset; at < end; at += 512) {
         Shard& shard = shard_of(at);
         MutexGuard guard(shard.mutex);
-        if (CachedBlock* block = shard.find(at)) shard.drop(*this, *block);
+        if (CachedBlock* block = shard.blocks.find(at)) shard.drop(*this, *block);
     }
 }
 
@@ -263,13 +217,11 @@ void BufferCache::drop_clean() {
     for (size_t i = 0; i < buffer_shards; ++i) {
         Shard& shard = shards_[i];
         MutexGuard guard(shard.mutex);
-        std::vector<CachedBlock*> clean;
-        for (CachedBlock* head : shard.buckets)
-            for (CachedBlock* b = head; b; b = b->hash_next)
-                if (!b->dirty.load(std::memory_order_relaxed) && !b->reading &&
-                    b->references.load(std::memory_order_acquire) == 1)
-                    clean.push_back(b);
-        for (CachedBlock* block : clean) shard.drop(*this, *block);
+        shard.blocks.each([&](CachedBlock& block) NO_THREAD_SAFETY_ANALYSIS {
+            if (!block.dirty.load(std::memory_order_relaxed) && !block.reading &&
+                block.references.load(std::memory_order_acquire) == 1)
+                shard.drop(*this, block);
+        });
     }
 }
 

@@ -6,6 +6,7 @@
 // Buf.
 #pragma once
 
+#include "hostshim/clock_hash.h"
 #include "kernel/vfs/buffer_cache.h"
 
 #include <atomic>
@@ -30,17 +31,17 @@ struct CachedBlock {
     bool hashed = false;            // the rest: guarded by the shard's mutex
     bool reading = false;
     bool accessed = true;
-    CachedBlock* hash_next = nullptr;
-    CachedBlock* ring_next = nullptr; // clock over all blocks of the shard
-    CachedBlock* ring_previous = nullptr;
+    host::ClockLinks<CachedBlock> links;
 };
 
 struct BufferCache::Shard {
     host::Mutex mutex{host::Rank::buffer_cache};
     host::CondVar read_done;
-    std::vector<CachedBlock*> buckets GUARDED_BY(mutex); // a power of two
-    size_t count GUARDED_BY(mutex) = 0;
-    CachedBlock* hand GUARDED_BY(mutex) = nullptr;
+    struct Member {
+        static host::ClockLinks<CachedBlock>& links(CachedBlock& block) { return block.links; }
+        static uint64_t key(const CachedBlock& block) { return block.offset; }
+    };
+    host::ClockHash<CachedBlock, Member> blocks GUARDED_BY(mutex);
     std::vector<CachedBlock*> dirty GUARDED_BY(mutex); // may hold blocks that are clean again
     /// Memory of the last block that was evicted, for the next one: given back to the heap, a full
     /// cache would leave it in holes between what lives longer, and grow.
@@ -53,7 +54,6 @@ struct BufferCache::Shard {
     void insert(CachedBlock& block) REQUIRES(mutex);
     /// Drops the hash's reference.
     void remove(CachedBlock& block) REQUIRES(mutex);
-    CachedBlock* find(uint64_t offset) const REQUIRES(mutex);
     /// Reads a block from the device, without the mutex when others can see the block already.
     Result<void> fill(BufferCache& cache, CachedBlock& block)
         REQUIRES(mutex) NO_THREAD_SAFETY_ANALYSIS;
@@ -66,12 +66,6 @@ struct BufferCache::Shard {
     /// Evicts while the cache is over its limit. A clock over the shard's blocks, few steps each
     /// time, so that a shard full of dirty blocks does not make every miss slow.
     void shrink(BufferCache& cache) REQUIRES(mutex);
-
-private:
-    size_t bucket(uint64_t offset) const REQUIRES(mutex) {
-        return (offset * 0x9e3779b97f4a7c15ull >> 32) & (buckets.size() - 1);
-    }
-    void grow() REQUIRES(mutex);
 };
 
 inline constexpr size_t buffer_shards = 8;

@@ -25,59 +25,11 @@ constexpr size_t shard_count = 8;
 
 struct VnodeCache::Shard {
     host::Mutex mutex{host::Rank::vnode_cache};
-    std::vector<Vnode*> buckets GUARDED_BY(mutex); // a power of two
-    size_t count GUARDED_BY(mutex) = 0;
-    Vnode* hand GUARDED_BY(mutex) = nullptr;
-
-    size_t bucket(InodeNumber number) const REQUIRES(mutex) {
-        return (number.value() * 0x9e3779b97f4a7c15ull >> 32) & (buckets.size() - 1);
-    }
-    void grow() REQUIRES(mutex) {
-        std::vector<Vnode*> old = std::move(buckets);
-        buckets.assign(std::max<size_t>(16, old.size() * 2), nullptr);
-        for (Vnode* vnode : old)
-            while (vnode) {
-                Vnode* next = vnode->hash_next_;
-                Vnode*& head = buckets[bucket(vnode->number())];
-                vnode->hash_next_ = head;
-                head = vnode;
-                vnode = next;
-            }
-    }
-    Vnode* find(InodeNumber number) const REQUIRES(mutex) {
-        if (buckets.empty()) return nullptr;
-        Vnode* vnode = buckets[bucket(number)];
-        while (vnode && vnode->number() != number) vnode = vnode->hash_next_;
-        return vnode;
-    }
-    void insert(Vnode& vnode) REQUIRES(mutex) {
-        if (count >= buckets.size()) grow();
-        Vnode*& head = buckets[bucket(vnode.number())];
-        vnode.hash_next_ = head;
-        head = &vnode;
-        if (!hand) {
-            hand = vnode.ring_next_ = vnode.ring_previous_ = &vnode;
-        } else { // behind the hand: looked at last
-            vnode.ring_next_ = hand;
-            vnode.ring_previous_ = hand->ring_previous_;
-            vnode.ring_previous_->ring_next_ = &vnode;
-            hand->ring_previous_ = &vnode;
-        }
-        ++count;
-    }
-    void remove(Vnode& vnode) REQUIRES(mutex) {
-        Vnode** link = &buckets[bucket(vnode.number())];
-        while (*link != &vnode) link = &(*link)->hash_next_;
-        *link = vnode.hash_next_;
-        if (vnode.ring_next_ == &vnode) {
-            hand = nullptr;
-        } else {
-            vnode.ring_previous_->ring_next_ = vnode.ring_next_;
-            vnode.ring_next_->ring_previous_ = vnode.ring_previous_;
-            if (hand == &vnode) hand = vnode.ring_next_;
-        }
-        --count;
-    }
+    struct Member {
+        static host::ClockLinks<Vnode>& links(Vnode& vnode) { return vnode.links_; }
+        static uint64_t key(const Vnode& vnode) { return vnode.number().value(); }
+    };
+    host::ClockHash<Vnode, Member> vnodes GUARDED_BY(mutex);
 };
 
 // --- VnodeRef -----------------------------------------------------------------------------------
@@ -112,7 +64,7 @@ void VnodeCache::reference(Vnode& vnode) {
 Result<VnodeRef> VnodeCache::find(InodeNumber number) {
     Shard& shard = shard_of(number);
     MutexGuard guard(shard.mutex);
-    Vnode* vnode = shard.find(number);
+    Vnode* vnode = shard.vnodes.find(number.value());
     if (!vnode) return VnodeRef();
     if (vnode->dying_) return Errno::stale;
     vnode->references_.fetch_add(one_reference, std::memory_order_acquire);
@@ -127,11 +79,11 @@ VnodeRef VnodeCache::insert(std::unique_ptr<Vnode> fresh) {
     std::vector<Vnode*> doomed;
     {
         MutexGuard guard(shard.mutex);
-        vnode = shard.find(fresh->number());
+        vnode = shard.vnodes.find(fresh->number().value());
         const bool is_new = !vnode || vnode->dying_;
         if (is_new) {
             vnode = fresh.release();
-            shard.insert(*vnode);
+            shard.vnodes.insert(*vnode);
             loads.add();
         }
         vnode->references_.fetch_add(one_reference, std::memory_order_acquire);
@@ -145,14 +97,13 @@ VnodeRef VnodeCache::insert(std::unique_ptr<Vnode> fresh) {
 /// walking past all of them at each insertion would be quadratic.
 void VnodeCache::shrink(Shard& shard, std::vector<Vnode*>& doomed) {
     const size_t limit = limit_ / shard_count + 1;
-    for (int steps = 8; steps > 0 && shard.count > limit; --steps) {
-        Vnode& vnode = *shard.hand;
-        shard.hand = vnode.ring_next_;
+    for (int steps = 8; steps > 0 && shard.vnodes.size() > limit; --steps) {
+        Vnode& vnode = *shard.vnodes.tick();
         if (count_of(vnode.references_.load(std::memory_order_acquire)) != 0 || vnode.dying_)
             continue;
         if (vnode.accessed_.exchange(false, std::memory_order_relaxed)) continue;
         if (vnode.dirty()) continue;
-        shard.remove(vnode);
+        shard.vnodes.remove(vnode);
         reclaims.add();
         doomed.push_back(&vnode);
     }
@@ -192,7 +143,7 @@ void VnodeCache::retire(Vnode& vnode) {
     Shard& shard = shard_of(vnode.number());
     {
         MutexGuard guard(shard.mutex);
-        shard.remove(vnode);
+        shard.vnodes.remove(vnode);
     }
     reclaims.add();
     delete &vnode;
@@ -203,12 +154,11 @@ void VnodeCache::each(FunctionRef<void(Vnode&)> visit) {
         std::vector<VnodeRef> held;
         {
             MutexGuard guard(shards_[i].mutex);
-            Vnode* vnode = shards_[i].hand;
-            for (size_t n = shards_[i].count; n > 0; --n, vnode = vnode->ring_next_) {
-                if (vnode->dying_) continue;
-                vnode->references_.fetch_add(one_reference, std::memory_order_acquire);
-                held.push_back(VnodeRef::adopt(vnode));
-            }
+            shards_[i].vnodes.each([&](Vnode& vnode) {
+                if (vnode.dying_) return;
+                vnode.references_.fetch_add(one_reference, std::memory_order_acquire);
+                held.push_back(VnodeRef::adopt(&vnode));
+            });
         }
         for (VnodeRef& ref : held) visit(*ref);
     }
@@ -218,7 +168,7 @@ uint64_t VnodeCache::cached() const {
     uint64_t n = 0;
     for (size_t i = 0; i < shard_count; ++i) {
         MutexGuard guard(shards_[i].mutex);
-        n += shards_[i].count;
+        n += shards_[i].vnodes.size();
     }
     return n;
 }
@@ -227,9 +177,9 @@ uint64_t VnodeCache::active() const {
     uint64_t active = 0;
     for (size_t i = 0; i < shard_count; ++i) {
         MutexGuard guard(shards_[i].mutex);
-        const Vnode* vnode = shards_[i].hand;
-        for (size_t n = shards_[i].count; n > 0; --n, vnode = vnode->ring_next_)
-            if (count_of(vnode->references_.load(std::memory_order_relaxed)) > 0) ++active;
+        shards_[i].vnodes.each([&](const Vnode& vnode) {
+            if (count_of(vnode.references_.load(std::memory_order_relaxed)) > 0) ++active;
+        });
     }
     return active;
 }
@@ -240,16 +190,13 @@ void VnodeCache::drop_inactive(bool even_dirty) {
         {
             Shard& shard = shards_[i];
             MutexGuard guard(shard.mutex);
-            Vnode* vnode = shard.hand;
-            for (size_t n = shard.count; n > 0; --n) {
-                Vnode* next = vnode->ring_next_;
-                if (count_of(vnode->references_.load(std::memory_order_acquire)) == 0 &&
-                    (even_dirty || !vnode->dirty())) {
-                    shard.remove(*vnode);
-                    doomed.push_back(vnode);
-                }
-                vnode = next;
-            }
+            shard.vnodes.each([&](Vnode& vnode) NO_THREAD_SAFETY_ANALYSIS {
+                if (count_of(vnode.references_.load(std::memory_order_acquire)) != 0 ||
+                    (!even_dirty && vnode.dirty()))
+                    return;
+                shard.vnodes.remove(vnode);
+                doomed.push_back(&vnode);
+            });
         }
         reclaims.add(doomed.size());
         for (Vnode* vnode : doomed) delete vnode;
