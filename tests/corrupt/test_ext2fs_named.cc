@@ -176,6 +176,28 @@ void reports(const Lie& lie, const std::string& text,
     (void)look(image, true); // and nothing worse comes of writing
 }
 
+/// For lies that only a look at all of the image finds: the check has a finding `code`, and a mount
+/// that reads and writes comes to no harm.
+void check_finds(const Lie& lie, const std::string& code,
+                 const std::vector<std::string>& intact = {"/other", "/fast"}) {
+    static const Image good = make_image();
+    Image image = good;
+    lie(image);
+    host::Log log(host::null_sink());
+    CheckOptions options;
+    options.force = true;
+    const auto report = type().check(*host::make_memory_device(image.bytes), options, log);
+    REQUIRE(report.ok());
+    std::string codes;
+    for (const Finding& f : report->findings) codes += f.code + " ";
+    INFO("found: " << codes);
+    CHECK((" " + codes).find(" " + code + " ") != std::string::npos);
+    const Seen seen = look(image, false);
+    CHECK(seen.refusal.empty());
+    for (const std::string& path : intact) CHECK(seen.readable.count(path) == 1);
+    (void)look(image, true);
+}
+
 } // namespace
 
 TEST_CASE("the image that the lies are told about is good") {
@@ -197,6 +219,21 @@ TEST_CASE("superblock lies refuse the mount and name the field") {
     reports([](Image& i) { i.bytes.resize(5 << 20); }, "but the image has");
     reports([](Image& i) { i.super().feature_incompat = 0x80000002; }, "uses the feature");
     reports([](Image& i) { i.super().feature_incompat = 0x12; }, "this is an ext4 image");
+}
+
+TEST_CASE("features that exclude each other or belong to others are refused by name") {
+    const auto with = [](uint32_t compat, uint32_t incompat, uint32_t ro_compat) {
+        return [=](Image& i) {
+            i.super().feature_compat = i.super().feature_compat | compat;
+            i.super().feature_incompat = i.super().feature_incompat | incompat;
+            i.super().feature_ro_compat = i.super().feature_ro_compat | ro_compat;
+        };
+    };
+    reports(with(0x4, 0, 0), "this is an ext3 image");
+    reports(with(0, 0x10, 0), "this is an ext4 image");  // meta_bg
+    reports(with(0, 0x80, 0), "this is an ext4 image");  // 64bit, with descriptors of 32 bytes
+    reports(with(0, 0, 0x410), "this is an ext4 image"); // two kinds of checksums of one thing
+    reports(with(0, 0x8, 0), "journal of an ext3");
 }
 
 TEST_CASE("descriptors that point elsewhere cost their group only") {
@@ -236,6 +273,60 @@ TEST_CASE("a directory that contains an ancestor does not make a walk endless") 
     (void)look(image, true);
 }
 
+TEST_CASE("names that lie, and directories with two, are found by the check") {
+    const auto name = [](Image& i, const char* entry, std::string_view text) {
+        const uint64_t at = i.entry("dir", entry);
+        i.at<uint8_t>(at + 6) = static_cast<uint8_t>(text.size());
+        for (size_t n = 0; n < text.size(); ++n) i.at<char>(at + 8 + n) = text[n];
+    };
+    check_finds([&](Image& i) { name(i, "inner", "."); }, "dot", {"/other", "/dir/inner2"});
+    check_finds([&](Image& i) { name(i, "inner", ".."); }, "name-twice", {"/other", "/dir/inner2"});
+    check_finds([&](Image& i) { name(i, "inner2", "inner"); }, "name-twice",
+                {"/other", "/dir/sub"});
+    check_finds([](Image& i) { i.at<le32>(i.entry("dir", "inner")) = i.inodes.at("many"); },
+                "directory-twice");
+    check_finds([](Image& i) { i.at<le32>(i.entry("dir", ".")) = i.inodes.at("sub"); }, "dot");
+    check_finds([](Image& i) { i.at<le32>(i.entry("dir", "..")) = i.inodes.at("sub"); }, "dotdot");
+    check_finds([](Image& i) { i.at<le32>(i.entry("dir", ".")) = 0; }, "dot-missing");
+    check_finds([](Image& i) { i.at<le32>(i.entry("dir", "..")) = 0; }, "dot-missing");
+}
+
+TEST_CASE("space that has two owners, or none, is found by the check") {
+    check_finds([](Image& i) { i.inode("file").block[0] = i.inode("big").block[0].get(); },
+                "block-claimed-twice");
+    check_finds([](Image& i) { i.inode("file").block[0] = i.inode("dir").block[0].get(); },
+                "block-claimed-twice", {"/other"});
+    check_finds([](Image& i) { i.super().free_blocks = 3; }, "free-blocks");
+    check_finds([](Image& i) { i.super().free_inodes = 70000; }, "free-inodes");
+    check_finds([](Image& i) { i.group(0).free_blocks = 65535; }, "free-blocks");
+    check_finds([](Image& i) { i.inode("file").sectors = 0xffffffff; }, "sectors");
+    check_finds([](Image& i) { i.inode("file").links = 500; }, "links");
+}
+
+TEST_CASE("a file of the format's largest size and no blocks is read where it is asked for") {
+    static const Image good = make_image();
+    Image image = good;
+    auto& inode = image.inode("huge");
+    inode.size = 0xfffffc00u;
+    inode.size_high = 3; // just below 16 GiB
+    std::fill(std::begin(inode.block), std::end(inode.block), le32{});
+    inode.sectors = 0;
+    host::Log log(host::null_sink());
+    Kernel kernel({nullptr, nullptr, &log, false});
+    MountArgs args;
+    args.device = host::make_memory_device(image.bytes);
+    Mount& mount = **kernel.mount(type(), std::move(args));
+    {
+        const VnodeRef file = *vfs::lookup(**mount.root(), "huge", root);
+        std::vector<std::byte> end(100, std::byte{1});
+        CHECK(vfs::read(*file, 0x3fffffc00 - 40, end).value() == 40);
+        CHECK(end[0] == std::byte{0});
+        CHECK(vfs::seek(*file, 0, Seek::hole).value() == 0);
+        CHECK(!vfs::seek(*file, 0, Seek::data).ok());
+    }
+    CHECK(kernel.unmount(mount, false).ok());
+}
+
 TEST_CASE("hash trees that lie are reported, and their entries found without them") {
     const std::vector<std::string> all{"/other", "/many/entry-0000", "/many/entry-0149"};
     const auto in_root = [](Image& i, uint32_t offset) { return i.in_file("many", 0, offset); };
@@ -246,6 +337,20 @@ TEST_CASE("hash trees that lie are reported, and their entries found without the
     reports([&](Image& i) { i.at<le32>(in_root(i, 36)) = 0; }, "index leaf 0 outside", all);
     reports([&](Image& i) { i.at<le32>(in_root(i, 36)) = 0xffff; }, "index leaf 65535 outside",
             all);
+    // A node that leads to itself.
+    reports(
+        [&](Image& i) {
+            i.at<uint8_t>(in_root(i, 30)) = 1;
+            const uint64_t node = i.in_file("many", 1, 0);
+            i.at<le32>(node) = 0;
+            i.at<le16>(node + 4) = 1024;
+            i.at<le16>(node + 8) = 127;
+            i.at<le16>(node + 10) = 1;
+            i.at<le32>(node + 12) = 1;
+            i.at<le32>(in_root(i, 36)) = 1;
+        },
+        "", {"/other"});
+    check_finds([&](Image& i) { i.at<le32>(in_root(i, 36)) = 2; }, "index");
 }
 
 TEST_CASE("block pointers that lie are reported with the inode") {

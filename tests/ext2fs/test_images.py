@@ -75,6 +75,16 @@ def newfs(work, block, inode):
     clean(image)
 
 
+def huge_directory(work, count, length, indexed):
+    """Hash trees of two levels; with long names one that cannot grow, which the directory then does without."""
+    image = sparse(work / "image", 256 * MIB)
+    run("mke2fs", "-q", "-F", "-t", "ext2", "-b", 1024, "-N", count + 1000, image)
+    run(TOOL, "fill", image, count, length)
+    clean(image)
+    flags = int(run("debugfs", "-R", "stat /filled", image).split("Flags:")[1].split()[0], 16)
+    assert bool(flags & 0x1000) == indexed, "flags 0x%x" % flags
+
+
 # What is done to a good image by debugfs, and what the repair is to find. NAME of the tree is inode <I>.
 DAMAGES = {
     "a file without a name": (["unlink size-4096"], "unconnected"),
@@ -142,6 +152,8 @@ def main():
                       read_and_write, tree, block, inode, features)
         cases.run("revision 0", revision_0, tree)
         damages(cases, pathlib.Path(top), tree)
+    cases.run("100,000 names in a directory", huge_directory, 100_000, 20, True)
+    cases.run("an index that cannot grow", huge_directory, 60_000, 255, False)
     for block, inode in ((1024, 128), (2048, 256), (4096, 256), (8192, 512), (65536, 256)):
         cases.run("newfs, blocks of %d" % block, newfs, block, inode)
     folder = sample_folder(SOURCE)
