@@ -297,6 +297,8 @@ DaemonResult<int> start(int argc, char** argv, const DaemonSpec& spec) {
     if (spec.type.needs_device()) line.image = TRY(absolute(line.image));
     for (std::string* path : {&line.image_options.cow_file, &line.pidfile})
         if (!path->empty()) *path = TRY(absolute(*path));
+    for (const std::string& path : {line.image, line.image_options.cow_file})
+        if (!path.empty()) TRY(check_not_hidden(line.mountpoint, path));
     Launch launch = TRY(Launch::begin(line.foreground));
     if (auto code = launch.parent_exit()) return *code;
     Daemon daemon(spec, std::move(line));

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/magic.h>
 #include <spawn.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -61,10 +62,21 @@ DaemonResult<std::string> check_mountpoint(const std::string& path) {
                        fmt::format("cannot mount here: {}", errno_message(errno_from_host(errno))));
     }
     if (!S_ISDIR(st.st_mode)) return refused(path, "cannot mount here: not a directory");
+    struct stat above = {};
+    if (fs.f_type == FUSE_SUPER_MAGIC && ::stat((path + "/..").c_str(), &above) == 0 &&
+        above.st_dev != st.st_dev)
+        return refused(path, "something is mounted here already; unmount it first");
     TRY(check_owner(path, st));
     const std::unique_ptr<char, decltype(&::free)> real(::realpath(path.c_str(), nullptr), ::free);
     if (!real) return refused(path, errno_message(errno_from_host(errno)));
     return std::string(real.get());
+}
+
+DaemonResult<void> check_not_hidden(const std::string& mountpoint, const std::string& file) {
+    const std::unique_ptr<char, decltype(&::free)> real(::realpath(file.c_str(), nullptr), ::free);
+    const std::string below = mountpoint == "/" ? mountpoint : mountpoint + "/";
+    if (!real || !std::string_view(real.get()).starts_with(below)) return {};
+    return refused(mountpoint, fmt::format("cannot mount here: it would hide {}", file));
 }
 
 Result<void> unmount_host(const std::string& mountpoint, bool lazily) {

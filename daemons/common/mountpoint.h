@@ -8,8 +8,11 @@
 namespace rump {
 
 /// The absolute path of a directory that this user may mount on. Error: why not (it is missing, no
-/// directory, a dead FUSE mount, not the user's).
+/// directory, a FUSE mount already, alive or dead, not the user's).
 DaemonResult<std::string> check_mountpoint(const std::string& path);
+
+/// Error: `file`, an absolute path that the daemon goes on using, would be hidden by the mount.
+DaemonResult<void> check_not_hidden(const std::string& mountpoint, const std::string& file);
 
 /// Asks the host to unmount; as root by itself, otherwise by fusermount3. With `lazily` also what
 /// is in use: it vanishes from the tree now, and goes with its last user. Errno: EBUSY, EPERM …

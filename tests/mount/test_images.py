@@ -3,6 +3,7 @@
 import hashlib
 import os
 import select
+import shutil
 import stat
 import subprocess
 import sys
@@ -117,6 +118,25 @@ def test_locked_image(scratch):
             with fuse_mount(scratch, daemon, image, options=["ro"], mountpoint=second):
                 pass
             refused([tool(daemon), image, second], 32, image)
+
+
+def test_mountpoints_that_are_in_use(scratch):
+    for daemon, image, _ in image_daemons(scratch):
+        where = scratch.folder(daemon)
+        inside = os.path.join(where, "image")
+        shutil.copy(image, inside)
+        before = digest(inside)
+        refused([tool(daemon), inside, where], 32, where, "hide", inside)
+        equal(digest(inside), before, "image")
+        os.unlink(inside)
+        with open(where + "/file", "w", encoding="ascii"):
+            pass # what does not matter
+        with fuse_mount(scratch, daemon, image, mountpoint=where):
+            other = shutil.copy(image, scratch.file("other"))
+            before = digest(other)
+            refused([tool(daemon), other, where], 32, where, "mounted here already")
+            equal(digest(other), before, "image")
+        equal(os.listdir(where), ["file"], "what was there before")
 
 
 def test_read_only_changes_nothing(scratch):
