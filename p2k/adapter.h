@@ -16,6 +16,7 @@
 #include "kernel/sys/mount.h"
 #include "kernel/vfs/vfs_ops.h"
 #include "p2k/fuse.h"
+#include "p2k/fuse_statx.h"
 #include "p2k/node_table.h"
 
 #include <new>
@@ -80,6 +81,8 @@ public:
     bool offers_uring() const { return offers_uring_; }
     /// FUSE_SYNCFS, which libfuse 3.14 does not know.
     Result<void> sync() { return mount_.sync(); }
+    /// FUSE_STATX, which it does not know either: stat(2), and when the file was made.
+    Result<uapi::StatxOut> statx(NodeId id);
 
 private:
     struct Requests; // the functions of operations(), by family

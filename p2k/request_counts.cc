@@ -1,15 +1,14 @@
 // See request_counts.h.
 #include "p2k/request_counts.h"
 
+#include "p2k/fuse_statx.h"
+
 #include <fmt/format.h>
 #include <linux/fuse.h>
 
 namespace rump::p2k {
 
 namespace {
-
-/// FUSE_STATX, which Linux has since 6.6.
-constexpr uint32_t opcode_statx = 52;
 
 /// Empty: not counted by a name of its own.
 std::string_view name_of(uint32_t opcode) {
@@ -96,7 +95,7 @@ std::string_view name_of(uint32_t opcode) {
         return "copy_file_range";
     case FUSE_SYNCFS:
         return "syncfs";
-    case opcode_statx:
+    case uapi::opcode_statx:
         return "statx";
     default:
         return {};

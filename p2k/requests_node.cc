@@ -2,6 +2,7 @@
 #include "p2k/adapter.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <cstring>
 
@@ -83,6 +84,30 @@ void Adapter::Requests::setattr(fuse_req_t req, fuse_ino_t id, struct stat* attr
             attr = vfs::getattr(vnode);
         return self.reply_attr(req, TRY(std::move(attr)));
     });
+}
+
+Result<uapi::StatxOut> Adapter::statx(NodeId id) {
+    const Attr attr = TRY(vfs::getattr(*TRY(node(id))));
+    const auto time = [](Timespec t) { return uapi::StatxTime{t.sec, t.nsec, 0}; };
+    uapi::StatxOut out = {};
+    if (options_.cache_forever) out.valid_seconds = static_cast<uint64_t>(attr_timeout());
+    uapi::Statx& s = out.stat;
+    s.mask = STATX_BASIC_STATS | (attr.btime ? STATX_BTIME : 0);
+    s.block_size = attr.block_size;
+    s.links = attr.nlink;
+    s.uid = attr.uid;
+    s.gid = attr.gid;
+    s.mode = static_cast<uint16_t>(type_to_mode(attr.type) | attr.mode);
+    s.inode = attr.number.value();
+    s.size = attr.size;
+    s.blocks = attr.blocks;
+    s.atime = time(attr.atime);
+    s.mtime = time(attr.mtime);
+    s.ctime = time(attr.ctime);
+    s.btime = time(attr.btime.value_or(Timespec{}));
+    s.rdev_major = attr.rdev.major;
+    s.rdev_minor = attr.rdev.minor;
+    return out;
 }
 
 void Adapter::Requests::access(fuse_req_t req, fuse_ino_t id, int mask) {

@@ -83,7 +83,10 @@ void Adapter::Requests::setxattr(fuse_req_t req, fuse_ino_t id, const char* name
 void Adapter::Requests::listxattr(fuse_req_t req, fuse_ino_t id, size_t size) {
     answer(req, [&](Adapter& self) -> Result<void> {
         std::string names;
+        // The host lets only its superuser read these, whatever we think of the caller.
+        const bool trusted = fuse_req_ctx(req)->uid == 0;
         TRY(vfs::listxattr(*TRY(self.node(id)), self.cred(req), [&](std::string_view name) {
+            if (!trusted && name.starts_with("trusted.")) return;
             names.append(name);
             names.push_back('\0');
         }));

@@ -206,6 +206,10 @@ void Session::run(Worker& worker, std::span<const std::byte> message, ReplyPort&
         answer_syncfs(message, port);
         return;
     }
+    if (header.opcode == uapi::opcode_statx) {
+        answer_statx(message, port);
+        return;
+    }
     worker.begin(message, port);
     ::pthread_setspecific(thread_key_, &worker);
     fuse_buf buf = {};
@@ -223,6 +227,23 @@ void Session::answer_syncfs(std::span<const std::byte> message, ReplyPort& port)
         .len = sizeof out, .error = synced.ok() ? 0 : -to_int(synced.error()), .unique = in.unique};
     const iovec part = {.iov_base = &out, .iov_len = sizeof out};
     (void)port.send({&part, 1});
+}
+
+void Session::answer_statx(std::span<const std::byte> message, ReplyPort& port) {
+    fuse_in_header in;
+    std::memcpy(&in, message.data(), sizeof in);
+    auto answer = adapter_->statx(in.nodeid);
+    uapi::StatxOut body = {};
+    fuse_out_header out = {.len = sizeof out, .error = 0, .unique = in.unique};
+    if (answer.ok()) {
+        body = *answer;
+        out.len += sizeof body;
+    } else {
+        out.error = -to_int(answer.error());
+    }
+    const iovec parts[] = {{.iov_base = &out, .iov_len = sizeof out},
+                           {.iov_base = &body, .iov_len = sizeof body}};
+    (void)port.send(std::span(parts).first(answer.ok() ? 2 : 1));
 }
 
 /// libfuse's way out: an answer goes where its request came from, a notification to the device.

@@ -64,6 +64,7 @@ private:
     ssize_t send_init(ReplyPort& port, std::span<const iovec> parts);
     TransportLimits limits() const;
     FailureOr<void> answer_init();
+    void answer_statx(std::span<const std::byte> message, ReplyPort& port);
     void answer_syncfs(std::span<const std::byte> message, ReplyPort& port);
 
     // constant once serving
