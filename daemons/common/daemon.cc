@@ -144,6 +144,7 @@ DaemonResult<void> Daemon::refuse_other_type(host::BlockDevice& device) {
 DaemonResult<void> Daemon::mount_kernel() {
     MountArgs args;
     args.options = line_.mount;
+    args.options.mounted_on = line_.mountpoint;
     std::string image = spec_.type.needs_device() ? line_.image : std::string();
     if (spec_.type.needs_device()) {
         args.device = TRY(open_image());

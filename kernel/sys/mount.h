@@ -40,6 +40,7 @@ struct MountOptions {
     uint64_t cache_bytes = 8u << 20; // buffer cache: clean and dirty blocks
     uint32_t vnode_limit = 16384;    // unreferenced vnodes that stay cached
     uint32_t name_limit = 32768;     // entries of the name cache
+    std::string mounted_on;          // a directory of the host, for a superblock that notes it
     std::optional<uint32_t> uid,
         gid;                       // what every file's owner is shown as; changes of it are EPERM
     std::optional<uint32_t> umask; // taken away from every mode shown
@@ -95,6 +96,8 @@ public:
     FailureOr<void> remount(bool read_only);
     /// Frees device space that no file uses; returns bytes. EOPNOTSUPP, EROFS, EIO.
     virtual Result<uint64_t> trim(uint64_t offset, uint64_t length, uint64_t minimum);
+    /// May this one use the blocks that are kept back?
+    virtual bool may_use_reserved(const Cred& cred) const { return cred.is_superuser(); }
     /// What `info` shows, beyond statvfs: "label", "uuid", "features" …
     virtual std::vector<std::pair<std::string, std::string>> describe() { return {}; }
 

@@ -86,7 +86,7 @@ Result<size_t> write_anywhere(Vnode& vnode, uint64_t& offset, const WriteArgs& a
         if (offset >= limit) return Errno::fbig;
         auto data = args.data.first(std::min<uint64_t>(args.data.size(), limit - offset));
         TRY(drop_privileges(vnode, attr, args.cred, args.keep_setid));
-        written = TRY(write_locked(vnode, offset, data, args.cred.is_superuser()));
+        written = TRY(write_locked(vnode, offset, data, vnode.mount().may_use_reserved(args.cred)));
         if (args.keep_times) TRY(restore_times(vnode, attr));
         flags = attr.flags;
     }
@@ -201,9 +201,9 @@ Result<void> fallocate(Vnode& vnode, uint64_t offset, uint64_t length, Fallocate
         } else {
             if (!keep && offset + length > attr.size)
                 TRY(zero_past_end(vnode, attr.size, offset + length));
-            TRY(with_space(mount, [&] {
-                return vnode.allocate(offset, length, keep, zero, cred.is_superuser());
-            }));
+            const bool reserved = mount.may_use_reserved(cred);
+            TRY(with_space(mount,
+                           [&] { return vnode.allocate(offset, length, keep, zero, reserved); }));
         }
         flags = attr.flags;
     }

@@ -66,7 +66,7 @@ Result<NewNode> inherit(Vnode& dir, const Attr& dir_attr, const Make& make, cons
     node.rdev = make.rdev;
     node.uid = cred.uid();
     node.gid = dir_attr.mode & mode_setgid ? dir_attr.gid : cred.gid();
-    node.privileged = cred.is_superuser();
+    node.privileged = dir.mount().may_use_reserved(cred);
     bool is_dir = make.type == FileType::dir;
     uint32_t mode = make.mode & (is_dir ? 0777 | mode_sticky : mode_permissions);
     if (dir_attr.mode & mode_setgid) {

@@ -32,6 +32,12 @@ std::string text_field(std::span<const char> field) {
     return {field.data(), strnlen(field.data(), field.size())};
 }
 
+/// What is longer is cut.
+void set_text_field(std::span<char> field, std::string_view text) {
+    std::fill(field.begin(), field.end(), '\0');
+    std::copy_n(text.begin(), std::min(text.size(), field.size()), field.begin());
+}
+
 std::string uuid_text(const uint8_t (&id)[16]) {
     std::string out;
     for (size_t i = 0; i < 16; ++i) {
@@ -64,6 +70,8 @@ Ext2Mount::Ext2Mount(Kernel& kernel, const FileSystemType& type, MountArgs args,
                      const disk::Superblock& sb, const Geometry& geometry)
     : Mount(kernel, type, std::move(args), traits_of(geometry)), volume_(*this, geometry),
       state_at_mount_(sb.state), hash_(HashKind::of(sb)),
+      reserved_uid_(static_cast<uint32_t>(options().fs.number("resuid", sb.reserved_uid))),
+      reserved_gid_(static_cast<uint32_t>(options().fs.number("resgid", sb.reserved_gid))),
       allocator_(volume_, sb.reserved_blocks, sb.state == disk::state_valid),
       xattrs_(volume_, allocator_), sb_(sb), stored_(sb) {}
 
@@ -117,6 +125,7 @@ FailureOr<void> Ext2Mount::begin_writing() {
         sb_.mount_time = seconds(kernel().now());
         sb_.write_time = seconds(kernel().now());
         sb_.mount_count = static_cast<uint16_t>(sb_.mount_count + 1);
+        if (!options().mounted_on.empty()) set_text_field(sb_.last_mounted, options().mounted_on);
         orphans_left_ = sb_.last_orphan;
         if (!write_superblock()) return Failure{Errno::io, "cannot write the superblock"};
         if (!device().flush()) return Failure{Errno::io, "cannot write the superblock"};
@@ -320,6 +329,12 @@ Result<uint64_t> Ext2Mount::trim(uint64_t offset, uint64_t length, uint64_t mini
     return allocator_.trim(offset, length, minimum);
 }
 
+/// As Linux has it: group 0 is nobody's in particular.
+bool Ext2Mount::may_use_reserved(const Cred& cred) const {
+    return cred.is_superuser() || cred.uid() == reserved_uid_ ||
+           (reserved_gid_ != 0 && cred.in_group(reserved_gid_));
+}
+
 std::vector<std::pair<std::string, std::string>> Ext2Mount::describe() {
     const Geometry& g = geometry();
     MutexGuard guard(super_lock_);
@@ -332,6 +347,7 @@ std::vector<std::pair<std::string, std::string>> Ext2Mount::describe() {
         {"inode size", fmt::format("{}", g.inode_size)},
         {"groups", fmt::format("{}", g.group_count)},
         {"state", state_at_mount_ & disk::state_valid ? "clean" : "not clean"},
+        {"last mounted on", text_field(sb_.last_mounted)},
         {"mount count", fmt::format("{}", sb_.mount_count.get())},
     };
 }
@@ -349,6 +365,15 @@ public:
         return names;
     }
     std::string_view description() const override { return "second extended file system (ext2)"; }
+
+    std::span<const OptionSpec> mount_options() const override {
+        static constexpr OptionSpec specs[] = {
+            {"resuid", OptionSpec::Kind::number, "UID",
+             "who may use the reserved blocks, beside root"},
+            {"resgid", OptionSpec::Kind::number, "GID", "the group that may"},
+        };
+        return specs;
+    }
 
     Result<std::optional<ProbeResult>> probe(host::BlockDevice& device) const override {
         if (too_short(device)) return std::optional<ProbeResult>();

@@ -23,6 +23,7 @@ public:
     InodeNumber root_number() const override { return InodeNumber(disk::inode_root); }
     Result<StatVfs> statvfs() override;
     Result<uint64_t> trim(uint64_t offset, uint64_t length, uint64_t minimum) override;
+    bool may_use_reserved(const Cred& cred) const override;
     std::vector<std::pair<std::string, std::string>> describe() override;
 
     // --- for vnodes
@@ -85,6 +86,7 @@ private:
     Volume volume_;
     const uint16_t state_at_mount_;
     const HashKind hash_;
+    const uint32_t reserved_uid_, reserved_gid_;
     Allocator allocator_;
     XattrStore xattrs_;
 

@@ -1,0 +1,240 @@
+// A mounted ext2 in process: who may use what is kept back, and many threads at work in one tree.
+#include "hostshim/faulty_device.h"
+#include "hostshim/memory_device.h"
+#include "hostshim/overlay_device.h"
+#include "hostshim/thread.h"
+#include "kernel/fs/ext2fs/ext2fs.h"
+#include "kernel/fs/ext2fs/format.h"
+#include "kernel/kern/kernel.h"
+#include "kernel/vfs/vfs_ops.h"
+
+#include <catch2/catch.hpp>
+#include <fmt/format.h>
+
+#include <atomic>
+
+using namespace rump;
+
+namespace {
+
+const Cred root = Cred::superuser();
+
+/// An empty file system, and what is left of it after mounts.
+class Image {
+public:
+    explicit Image(uint64_t size, std::string_view reserved = "0") {
+        host::SeededRandom random(5);
+        Kernel kernel({nullptr, &random, nullptr, false});
+        OptionSet options;
+        REQUIRE(options.set(ext2::type().newfs_options(), "block_size", "1024").ok());
+        REQUIRE(options.set(ext2::type().newfs_options(), "reserved", reserved).ok());
+        device_ = host::make_memory_device(size);
+        REQUIRE(ext2::type().newfs(kernel, *device_, options).ok());
+    }
+    ext2::disk::Superblock superblock() {
+        ext2::disk::Superblock sb;
+        REQUIRE(
+            device_->read(ext2::disk::superblock_offset, std::as_writable_bytes(std::span(&sb, 1)))
+                .ok());
+        return sb;
+    }
+    void set_superblock(const ext2::disk::Superblock& sb) {
+        REQUIRE(
+            device_->write(ext2::disk::superblock_offset, std::as_bytes(std::span(&sb, 1))).ok());
+    }
+    host::BlockDevice& device() { return *device_; }
+    std::vector<std::string> findings() {
+        host::Log log(host::null_sink());
+        CheckOptions options;
+        options.force = true;
+        auto report = ext2::type().check(*device_, options, log);
+        REQUIRE(report.ok());
+        std::vector<std::string> found;
+        for (const Finding& f : report->findings) found.push_back(f.place + ": " + f.message);
+        return found;
+    }
+
+private:
+    std::unique_ptr<host::BlockDevice> device_;
+};
+
+/// A mount whose device stays the image's.
+struct Mounted {
+    explicit Mounted(Image& image, MountOptions options = {}, bool background = false)
+        : kernel({nullptr, nullptr, nullptr, background}) {
+        auto made =
+            kernel.mount(ext2::type(), {std::make_unique<host::FaultyDevice>(image.device()),
+                                        std::move(options)});
+        REQUIRE(made.ok());
+        mount = *made;
+    }
+    ~Mounted() {
+        const bool done = kernel.unmount(*mount, false).ok();
+        CHECK(done);
+    }
+    Kernel kernel;
+    Mount* mount;
+};
+
+/// Blocks that are left when `who` has written as much as it can into a file of its own.
+uint64_t left_by(Image& image, const Cred& who, const MountOptions& options) {
+    auto copy = host::make_memory_overlay(image.device());
+    Kernel kernel({nullptr, nullptr, nullptr, false});
+    auto made = kernel.mount(ext2::type(), {std::move(copy), options});
+    REQUIRE(made.ok());
+    Mount& mount = **made;
+    uint64_t left = 0;
+    {
+        const VnodeRef top = *mount.root();
+        const VnodeRef file = *vfs::create(*top, "file", {FileType::reg, 0644, 0, {}},
+                                           Cred::privileged(who.uid(), 0));
+        const std::vector<std::byte> piece(65536, std::byte{1});
+        for (uint64_t at = 0;;) {
+            auto written = vfs::write(*file, at, piece, who);
+            if (!written.ok()) break;
+            at += *written;
+        }
+        left = mount.statvfs()->blocks_free;
+    }
+    REQUIRE(kernel.unmount(mount, true).ok());
+    return left;
+}
+
+} // namespace
+
+TEST_CASE("reserved blocks are for the superuser, their owner and their group") {
+    Image image(8 << 20, "10");
+    auto sb = image.superblock();
+    const uint64_t reserved = sb.reserved_blocks;
+    REQUIRE(reserved > 500);
+    const Cred owner(77, 5), member(1000, 5, {88}), nobody(1000, 5);
+    const uint64_t spare = 8; // indirect blocks that a last byte would need
+    CHECK(left_by(image, nobody, {}) >= reserved);
+    CHECK(left_by(image, root, {}) < spare);
+    CHECK(left_by(image, owner, {}) >= reserved);
+    sb.reserved_uid = 77;
+    sb.reserved_gid = 88;
+    image.set_superblock(sb);
+    CHECK(left_by(image, owner, {}) < spare);
+    CHECK(left_by(image, member, {}) < spare);
+    CHECK(left_by(image, nobody, {}) >= reserved);
+    MountOptions options;
+    REQUIRE(options.fs.set(ext2::type().mount_options(), "resuid", "1000").ok());
+    REQUIRE(options.fs.set(ext2::type().mount_options(), "resgid", "0").ok());
+    CHECK(left_by(image, nobody, options) < spare);
+    CHECK(left_by(image, owner, options) >= reserved);
+    CHECK(left_by(image, Cred(5, 0), options) >= reserved); // group 0 is nobody's in particular
+}
+
+TEST_CASE("the superblock says where it was mounted last") {
+    Image image(4 << 20);
+    MountOptions options;
+    options.mounted_on = "/a/directory/" + std::string(80, 'x');
+    { Mounted at(image, options); }
+    const auto sb = image.superblock();
+    CHECK(std::string_view(sb.last_mounted, sizeof sb.last_mounted) ==
+          std::string_view(options.mounted_on).substr(0, sizeof sb.last_mounted));
+    { Mounted in_process(image); } // which has no such place
+    CHECK(image.superblock().last_mounted[0] == '/');
+}
+
+namespace {
+
+/// What one thread does among others in the same few directories.
+void disturb(Mount& mount, uint64_t seed, int operations, std::atomic<int>& surprises) {
+    host::SeededRandom random(seed);
+    const VnodeRef top = *mount.root();
+    const auto name = [&] { return fmt::format("n{}", random.below(24)); };
+    const auto directory = [&]() -> VnodeRef {
+        auto found = vfs::lookup(*top, fmt::format("d{}", random.below(4)), root);
+        return found.ok() ? *found : top;
+    };
+    const auto expect = [&](Errno error) {
+        for (Errno known : {Errno::noent, Errno::exist, Errno::isdir, Errno::notdir,
+                            Errno::notempty, Errno::stale, Errno::inval, Errno::nodata})
+            if (error == known) return;
+        surprises.fetch_add(1);
+    };
+    std::vector<std::byte> bytes(20000);
+    for (int i = 0; i < operations; ++i) {
+        const VnodeRef dir = directory();
+        switch (random.below(9)) {
+        case 0:
+        case 1:
+            if (auto made = vfs::create(*dir, name(), {FileType::reg, 0644, 0, {}}, root);
+                made.ok()) {
+                random.fill(bytes);
+                if (auto w = vfs::write(**made, random.below(30000), bytes, root); !w.ok())
+                    expect(w.error());
+            } else {
+                expect(made.error());
+            }
+            break;
+        case 2:
+            if (auto gone = vfs::unlink(*dir, name(), root); !gone.ok()) expect(gone.error());
+            break;
+        case 3:
+            if (auto moved =
+                    vfs::rename(*dir, name(), *directory(), name(), vfs::RenameMode::replace, root);
+                !moved.ok())
+                expect(moved.error());
+            break;
+        case 4:
+            if (auto made = vfs::mkdir(*dir, name(), {FileType::dir, 0755, 0, {}}, root);
+                !made.ok())
+                expect(made.error());
+            break;
+        case 5:
+            if (auto gone = vfs::rmdir(*dir, name(), root); !gone.ok()) expect(gone.error());
+            break;
+        case 6:
+            if (auto found = vfs::lookup(*dir, name(), root); found.ok()) {
+                (void)vfs::getattr(**found).ok();
+                if ((*found)->is_reg()) (void)vfs::read(**found, 0, bytes).ok();
+                AttrChange change;
+                change.size = random.below(40000);
+                if ((*found)->is_reg() && random.below(2))
+                    if (auto set = vfs::setattr(**found, change, root); !set.ok())
+                        expect(set.error());
+            }
+            break;
+        case 7:
+            if (auto found = vfs::lookup(*dir, name(), root); found.ok())
+                if (auto set = vfs::setxattr(**found, "user.x", std::span(bytes).first(20),
+                                             XattrSet::any, root);
+                    !set.ok())
+                    expect(set.error());
+            break;
+        default:
+            (void)vfs::readdir(*dir, 0, [](const DirEntry&) { return true; }).ok();
+            if (random.below(16) == 0)
+                if (auto synced = mount.sync(); !synced.ok()) expect(synced.error());
+        }
+    }
+}
+
+} // namespace
+
+TEST_CASE("threads at work in the same directories leave an image in which nothing is wrong") {
+    Image image(24 << 20);
+    std::atomic<int> surprises{0};
+    MountOptions options;
+    options.vnode_limit = 16; // vnodes end all the time, while commits collect
+    options.cache_bytes = 256 << 10;
+    {
+        Mounted at(image, options, true);
+        for (int d = 0; d < 4; ++d)
+            REQUIRE(vfs::mkdir(**at.mount->root(), fmt::format("d{}", d),
+                               {FileType::dir, 0755, 0, {}}, root)
+                        .ok());
+        std::vector<host::Thread> threads;
+        for (uint64_t seed = 1; seed <= 4; ++seed)
+            threads.push_back(host::Thread::start("load", [&, seed] {
+                                  disturb(*at.mount, seed, 1500, surprises);
+                              }).release_value());
+        threads.clear(); // waits for them
+        CHECK(!at.mount->tainted());
+    }
+    CHECK(surprises == 0);
+    CHECK(image.findings() == std::vector<std::string>());
+}
