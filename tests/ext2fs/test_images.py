@@ -79,7 +79,7 @@ def huge_directory(work, count, length, indexed):
     """Hash trees of two levels; with long names one that cannot grow, which the directory then does without."""
     image = sparse(work / "image", 256 * MIB)
     run("mke2fs", "-q", "-F", "-t", "ext2", "-b", 1024, "-N", count + 1000, image)
-    run(TOOL, "fill", image, count, length)
+    run(*TOOL, "fill", image, count, length)
     clean(image)
     flags = int(run("debugfs", "-R", "stat /filled", image).split("Flags:")[1].split()[0], 16)
     assert bool(flags & 0x1000) == indexed, "flags 0x%x" % flags

@@ -2,24 +2,28 @@
 # ukfs. They are sought in $RUMP_SAMPLES, else in shared/images beside the source tree or above it.
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 
-from harness import (NOBODY, ROOT, Skip, as_user, check, fuse_mount, main, need_root, need_user_mounts, run, tool, ukfs)
+from harness import NOBODY, ROOT, Skip, as_user, check, fuse_mount, main, need_root, need_user_mounts, run, ukfs
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(SOURCE / "tests" / "support"))
+from image_trees import sample_folder, unpack  # noqa: E402
 
 # Names of images, the daemon, the outside check.
 SAMPLES = (("ext2-1k", "rump_ext2fs", ["e2fsck", "-fn"]), ("ext2-4k", "rump_ext2fs", ["e2fsck", "-fn"]),
            ("ext2-rev0", "rump_ext2fs", ["e2fsck", "-fn"]))
 PYTHON = "/usr/bin/python3" # which an ordinary user may run, too
 MORE = ["--ctime", "--blocks", "--dir-size", "--ino", "--link-mode", "--flags"]
+if [int(n) for n in re.findall(r"\d+", os.uname().release)[:2]] >= [6, 6]:
+    MORE.append("--btime") # the host asks FUSE for it
 
 
 def folder():
-    named = os.environ.get("RUMP_SAMPLES")
-    source = pathlib.Path(__file__).resolve()
-    candidates = [pathlib.Path(named)] if named else [p / "shared" / "images" for p in source.parents]
-    found = next((c for c in candidates if (c / "verify-tree.py").exists()), None)
+    found = sample_folder(SOURCE)
     if not found:
         raise Skip("no sample images")
     return found
@@ -27,9 +31,7 @@ def folder():
 
 def samples(scratch):
     for name, daemon, fsck in SAMPLES:
-        image = scratch.file(name)
-        with open(image, "wb") as out:
-            subprocess.run(["xz", "-dkc", folder() / (name + ".img.xz")], stdout=out, check=True)
+        image = unpack(folder() / (name + ".img.xz"), scratch.file(name))
         yield name, daemon, image, fsck
 
 
