@@ -7,11 +7,13 @@
 // anchor is that thread: at the lowest priority, yielding at each step, so that anything else on
 // its CPU goes first.
 //
-//     off ──requests of one client in quick succession──> holding ──none for linger_ns, or
-//      ^                                                              another client's──┐
-//      └────────────────────────────────────────────────────────────────────────────────┘
+//     free ──64 requests of one client in quick succession──> held ──4096 requests──> free
+//      ^                                                        │
+//      ├──another client, or none for linger_ns─────────────────┤
+//      └──a pause────────────it does not pay────────────────────┘
 //
-// With two CPUs only: with more it would take an anchor for each.
+// Whether it pays is measured: the requests of a client must come faster while it is held than they
+// did before. With two CPUs only: with more it would take an anchor for each.
 #pragma once
 
 #include "hostshim/lock.h"
@@ -50,21 +52,32 @@ private:
     void thread_main(unsigned cpu);
     void hold(unsigned cpu);
     bool wait_for_order(unsigned cpu);
+    /// Counts a request; true: anchored.
+    bool advance(uint64_t now) REQUIRES(mutex_);
+    bool pays(uint64_t now) REQUIRES(mutex_);
+    void begin(bool anchored, uint64_t now) REQUIRES(mutex_);
+    void hold_other_cpu() REQUIRES(mutex_);
 
     // constant once started
     const uint64_t linger_ns_;
     std::array<unsigned, 2> cpus_{nowhere, nowhere};
     std::array<host::Thread, 2> threads_;
 
-    // self-synchronized; guesses, which a race may make a request late
+    // self-synchronized
     std::atomic<uint64_t> last_ns_{0};
     std::atomic<uint32_t> client_{0};
-    std::atomic<unsigned> streak_{0};
+    std::atomic<bool> interrupted_{true};   // the requests counted so far do not belong together
     std::atomic<unsigned> wanted_{nowhere}; // the CPU to hold
     std::atomic<bool> stopping_{false};
 
     host::Mutex mutex_{host::Rank::leaf};
     host::CondVar changed_;
+    bool anchored_ GUARDED_BY(mutex_) = false;
+    unsigned requests_ GUARDED_BY(mutex_) = 0; // since it became so
+    uint64_t window_start_ns_ GUARDED_BY(mutex_) = 0;
+    uint64_t free_gap_ns_ GUARDED_BY(mutex_) = 0; // between two requests when nothing was held
+    uint64_t pause_ns_ GUARDED_BY(mutex_) = 0;    // the next one
+    uint64_t paused_until_ns_ GUARDED_BY(mutex_) = 0;
 };
 
 /// Binds the calling thread to the CPU on which a client runs, and lets it go again.

@@ -8,7 +8,7 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <chrono>
 
 using namespace rump::p2k;
 using rump::test::skipped;
@@ -45,15 +45,36 @@ TEST_CASE("an anchor is held for one client that keeps asking, until another one
     Anchor anchor(endless);
     REQUIRE(anchor.start().ok());
     CHECK(requests_until_busy(anchor, 7) > 16);
-    CHECK(anchor.held());
-    CHECK(anchor.note(7));
     CHECK(!anchor.note(8));
+    CHECK(!anchor.held());
     CHECK(!anchor.note(7));
     for (int i = 0; i < 100; ++i) { // two at once are nobody to stay with
         CHECK(!anchor.note(7));
         CHECK(!anchor.note(8));
     }
     anchor.stop();
+}
+
+TEST_CASE("an anchor that makes a client slower is given up for a while") {
+    if (allowed_cpus().size() != 2) return skipped("needs two CPUs");
+    Anchor anchor(endless);
+    REQUIRE(anchor.start().ok());
+    while (requests_until_busy(anchor, 7) == 0) {
+    }
+    const auto slowly = [&] {
+        const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(1);
+        while (std::chrono::steady_clock::now() < until) {
+        }
+        return anchor.note(7);
+    };
+    for (int n = 0; n < 1000 && slowly(); ++n) {
+    }
+    CHECK(!anchor.held());
+    CHECK(requests_until_busy(anchor, 7) == 0);
+    // Later it is tried again.
+    while (!anchor.note(7)) {
+    }
+    CHECK(anchor.held());
 }
 
 TEST_CASE("an anchor is let go when its client is quiet") {
