@@ -55,7 +55,8 @@ DaemonResult<std::string> check_mountpoint(const std::string& path) {
     struct statfs fs = {};
     // The host may remember the attributes of a mount that is dead; statfs always asks.
     if (::stat(path.c_str(), &st) != 0 || ::statfs(path.c_str(), &fs) != 0) {
-        if (errno == ENOTCONN)
+        // ECONNABORTED: it went while we asked.
+        if (errno == ENOTCONN || errno == ECONNABORTED)
             return refused(path, "a FUSE mount whose daemon is gone is here; "
                                  "remove it first with fusermount3 -u");
         return refused(path,
