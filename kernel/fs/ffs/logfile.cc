@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
 namespace rump::ffs {
 
@@ -89,11 +90,12 @@ Result<void> LogFile::put(Transaction& tx, Inode& inode, uint64_t lbn, uint64_t 
 
 Result<LogPlace> LogFile::make(uint32_t blocks) {
     const FragRun found = TRY(find_run(blocks));
+    std::optional<Inode> file; // outlives the transaction, which may undo it, and the commit
     Transaction tx = TRY(volume_.mount.begin());
     const FragRun run = TRY(volume_.alloc.alloc_blocks(
         tx, found.start.value(), geo_.cg_of(found.start), found.frags >> geo_.fragshift, true));
     const uint64_t number = TRY(volume_.alloc.alloc_inode(tx, disk::root_inode, false));
-    Inode inode(volume_, number); // outlives the commit, which stores it
+    Inode& inode = file.emplace(volume_, number);
     inode.begin_change(tx);
     const uint32_t count = run.frags >> geo_.fragshift;
     for (uint32_t lbn = 0; lbn < count; ++lbn)
