@@ -80,7 +80,9 @@ VnodeRef VnodeCache::insert(std::unique_ptr<Vnode> fresh) {
     {
         MutexGuard guard(shard.mutex);
         vnode = shard.vnodes.find(fresh->number().value());
-        const bool is_new = !vnode || vnode->dying_;
+        // Its number is another file's already: all that is left for it is to leave the table.
+        if (vnode && vnode->dying_) shard.vnodes.remove(*std::exchange(vnode, nullptr));
+        const bool is_new = !vnode;
         if (is_new) {
             vnode = fresh.release();
             shard.vnodes.insert(*vnode);
@@ -143,7 +145,7 @@ void VnodeCache::retire(Vnode& vnode) {
     Shard& shard = shard_of(vnode.number());
     {
         MutexGuard guard(shard.mutex);
-        shard.vnodes.remove(vnode);
+        if (shard.vnodes.find(vnode.number().value()) == &vnode) shard.vnodes.remove(vnode);
     }
     reclaims.add();
     delete &vnode;
