@@ -2,10 +2,8 @@
 #include "tests/corrupt/driver.h"
 #include "tests/support/long_run.h"
 
-#include "hostshim/faulty_device.h"
 #include "hostshim/memory_device.h"
 #include "kernel/fs/msdosfs/vfsops.h"
-#include "kernel/kern/kernel.h"
 
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
@@ -16,24 +14,6 @@ using namespace rump::msdosfs;
 namespace {
 
 const std::vector<std::string> no_complaints;
-
-std::vector<std::byte> filled_image(uint64_t size, std::string_view bits,
-                                    std::string_view cluster) {
-    auto device = host::make_memory_device(size);
-    host::SeededRandom random(5);
-    Kernel kernel({nullptr, &random, nullptr, false});
-    OptionSet options;
-    REQUIRE(options.set(type().newfs_options(), "fat", bits).ok());
-    REQUIRE(options.set(type().newfs_options(), "cluster", cluster).ok());
-    REQUIRE(type().newfs(kernel, *device, options).ok());
-    auto mount = kernel.mount(type(), {std::make_unique<host::FaultyDevice>(*device), {}});
-    REQUIRE(mount.ok());
-    REQUIRE(corrupt::populate(**mount).ok());
-    REQUIRE(kernel.unmount(**mount, false).ok());
-    std::vector<std::byte> image(size);
-    REQUIRE(device->read(0, image).ok());
-    return image;
-}
 
 void add_boot_fields(corrupt::Subject& subject, bool fat32) {
     using Boot = disk::BootSector;
@@ -61,7 +41,10 @@ void add_boot_fields(corrupt::Subject& subject, bool fat32) {
     subject.fields.push_back({"next free", 512 + offsetof(disk::FsInfo, next_free), 4});
 }
 
-void run_lies(std::string name, std::vector<std::byte> image) {
+void run_lies(std::string name, uint64_t size, std::string_view newfs_options) {
+    auto made = corrupt::filled_image(type(), size, newfs_options);
+    REQUIRE(made.ok());
+    std::vector<std::byte> image = made.release_value();
     auto device = host::make_memory_device(image);
     auto geometry = Geometry::read(*device);
     REQUIRE(geometry.ok());
@@ -87,7 +70,7 @@ void run_lies(std::string name, std::vector<std::byte> image) {
             subject.fields.push_back({place + "high", at + offsetof(E, first_cluster_high), 2});
             subject.fields.push_back({place + "size", at + offsetof(E, size), 4});
         }
-    subject.metadata = {{0, 512}, {g.fat_offset, 600}, {root, 2048}, {g.data_offset, 16384}};
+    subject.metadata = {{0, 512}, {g.fat_offset, 600}, {root, 2048}, {g.heap_offset, 16384}};
     subject.also = [](host::BlockDevice& changed) {
         host::Log log(host::null_sink());
         CheckOptions options;
@@ -109,13 +92,13 @@ void run_lies(std::string name, std::vector<std::byte> image) {
 } // namespace
 
 TEST_CASE("lies in a FAT12 image do no more harm than they must") {
-    run_lies("FAT12", filled_image(6 << 20, "12", "2048"));
+    run_lies("FAT12", 6 << 20, "fat=12,cluster=2048");
 }
 
 TEST_CASE("lies in a FAT16 image do no more harm than they must") {
-    run_lies("FAT16", filled_image(12 << 20, "16", "1024"));
+    run_lies("FAT16", 12 << 20, "fat=16,cluster=1024");
 }
 
 TEST_CASE("lies in a FAT32 image do no more harm than they must") {
-    run_lies("FAT32", filled_image(12 << 20, "32", "512"));
+    run_lies("FAT32", 12 << 20, "fat=32,cluster=512");
 }

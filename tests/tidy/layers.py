@@ -15,6 +15,8 @@ LAYERS = {
     "p2k/": KERNEL,
     "ukfs/": (*KERNEL, "images/", "kernel/fs/registry.h"),
 }
+# What several formats are made of: no file system, and known to these only.
+LIBRARIES = {"kernel/fs/msdosfs/": ("kernel/fs/clusters/",), "kernel/fs/exfatfs/": ("kernel/fs/clusters/",)}
 # The registry names every type; a file system knows itself only.
 REGISTRY = ("kernel/fs/registry.cc", "kernel/fs/registry.h")
 ANYTHING = ("daemons/", "tests/")
@@ -31,7 +33,7 @@ def allowed(name):
         return ("kernel/", "hostshim/")
     fs = re.match(r"kernel/fs/[^/]+/", name)
     if fs:
-        return (fs.group(), *KERNEL)
+        return (fs.group(), *LIBRARIES.get(fs.group(), ()), *KERNEL)
     for layer, below in LAYERS.items():
         if name.startswith(layer):
             return (layer, *below)

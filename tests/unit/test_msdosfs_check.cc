@@ -11,6 +11,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <cstring>
 #include <fstream>
 #include <functional>
 #include <set>
@@ -272,6 +273,14 @@ TEST_CASE("the check names every kind of damage, and mends it") {
                  return;
              }
              FAIL("no long name");
+         }},
+        {"two-names",
+         [](Damage& d) {
+             auto entry = d.get<DirEntry>(d.entry(false, 1));
+             std::memcpy(entry.name, "TWO     ", 8);
+             uint64_t at = d.geometry().root_offset;
+             while (d.get<uint8_t>(at) != 0) at += sizeof entry;
+             d.put(at, entry);
          }},
         {"bad-short-name", [&](Damage& d) { file(d, 1, [](DirEntry& e) { e.name[1] = '*'; }); },
          false},

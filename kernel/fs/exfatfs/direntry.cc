@@ -6,8 +6,6 @@
 
 namespace rump::exfatfs {
 
-using host::MutexGuard;
-
 namespace {
 
 uint32_t pieces_of(const NameUnits& name) {
@@ -21,23 +19,6 @@ uint32_t entries_for(const NameUnits& name, size_t extras) {
 
 } // namespace
 
-/// After an undo nothing that was remembered is sure.
-void Directory::forget_on_abort(Transaction& tx) {
-    tx.on_abort([&node = node_] {
-        MutexGuard guard(node.mutex());
-        node.end_slot.store(UINT32_MAX, std::memory_order_relaxed);
-        node.names().drop();
-    });
-}
-
-Result<std::span<std::byte>> Directory::modify_slot(Transaction& tx, uint32_t number, Buf& sector) {
-    auto position = TRY(node_.directory_position(uint64_t{number} * disk::entry_size));
-    ASSERT(position);
-    sector = TRY(volume_.sector_at(*position));
-    return tx.modify(sector, *position % volume_.geometry.sector_size, disk::entry_size,
-                     WritePhase::directory);
-}
-
 /// A commit writes the first two entries of a set anew, and the checksum of both is in the first: a
 /// cut must not come between them, so they stand in one sector.
 uint32_t Directory::aligned(uint32_t number) const {
@@ -45,67 +26,9 @@ uint32_t Directory::aligned(uint32_t number) const {
     return number % per_sector == per_sector - 1 ? number + 1 : number;
 }
 
-/// `count` free slots in a row within [from, to); none: there are none.
-Result<std::optional<uint32_t>> Directory::free_run(uint32_t from, uint32_t to, uint32_t count) {
-    Reader reader;
-    uint32_t begin = aligned(from);
-    for (uint32_t at = begin; at < to; at++) {
-        const std::byte* bytes = TRY(slot(reader, at));
-        if (!bytes) break;
-        if ((bytes[0] & std::byte{disk::type_in_use}) != std::byte{0})
-            begin = aligned(at + 1);
-        else if (at >= begin && at - begin + 1 == count)
-            return std::optional<uint32_t>{begin};
-    }
-    return std::optional<uint32_t>{};
-}
-
-/// The first of `count` slots for a new set: ones that are free again, or the next never used.
-Result<uint32_t> Directory::free_slots(Transaction& tx, uint32_t count) {
-    uint32_t end = TRY(end_slot());
-    std::optional<uint32_t> room, found;
-    bool have_index;
-    {
-        MutexGuard guard(node_.mutex());
-        auto use = node_.names().get();
-        have_index = static_cast<bool>(use);
-        // One more than needed: the first may not be where a set can begin.
-        if (have_index) room = use->find_room(count + 1);
-    }
-    if (have_index && room)
-        found = TRY(free_run(*room * room_slots, std::min(end, (*room + 1) * room_slots), count));
-    else if (!have_index)
-        found = TRY(free_run(0, end, count));
-    if (found) return *found;
-    uint32_t first = aligned(end);
-    if ((uint64_t{first} + count) * disk::entry_size > disk::directory_bytes_max)
-        return Errno::nospc;
-    while (!TRY(node_.directory_position((uint64_t{first} + count - 1) * disk::entry_size)))
-        TRY(node_.grow_directory(tx));
-    if (first == end) return first;
-    // The slot that is left out must not look like the directory's end.
-    Buf sector;
-    TRY(modify_slot(tx, end, sector))
-    [0] = std::byte{disk::type_file & static_cast<uint8_t>(~disk::type_in_use)};
-    return first;
-}
-
 Result<std::optional<uint32_t>> Directory::room_beside(const Entry& old, const NameUnits& name,
                                                        size_t extras) {
-    using Room = std::optional<uint32_t>;
-    uint32_t per_sector = volume_.geometry.sector_size / disk::entry_size;
-    uint32_t begin = old.slot - old.slot % per_sector;
-    if (old.slot + old.count > begin + per_sector) return Room{};
-    uint32_t count = entries_for(name, extras);
-    uint32_t end = std::min(begin + per_sector, TRY(end_slot())), run = 0;
-    Reader reader;
-    for (uint32_t at = begin; at < end; at++) {
-        const std::byte* bytes = TRY(slot(reader, at));
-        bool ours = at >= old.slot && at < old.slot + old.count;
-        run = ours || (*bytes & std::byte{disk::type_in_use}) == std::byte{0} ? run + 1 : 0;
-        if (run == count) return Room{at + 1 - count};
-    }
-    return Room{};
+    return SlotDirectory::room_beside({old.slot, old.slot + old.count}, entries_for(name, extras));
 }
 
 Result<Directory::Made> Directory::insert(Transaction& tx, const NameUnits& name, SetHead head,
@@ -140,6 +63,12 @@ Result<Directory::Made> Directory::insert(Transaction& tx, const NameUnits& name
     head.file.checksum = sum.value();
     std::memcpy(&entries[0], &head.file, disk::entry_size);
 
+    // A slot that is left out must not look like the directory's end.
+    for (uint32_t skipped = end; skipped < first; skipped++) {
+        Buf sector;
+        TRY(modify_slot(tx, skipped, sector))
+        [0] = std::byte{disk::type_file & static_cast<uint8_t>(~disk::type_in_use)};
+    }
     Made made;
     for (uint32_t i = 0; i < count; i++) {
         Buf sector;
@@ -156,21 +85,13 @@ Result<Directory::Made> Directory::insert(Transaction& tx, const NameUnits& name
     }
     made.place = TRY(place_of(first, count));
     uint64_t unit = volume_.geometry.cluster_at(made.place[0].position).value();
-    made.never_used = first >= end && !volume_.numbers.recycled(unit);
-    if (first + count > end) {
-        node_.end_slot.store(first + count, std::memory_order_relaxed);
-        Reader reader;
-        const std::byte* behind = TRY(slot(reader, first + count));
-        if (behind && *behind != std::byte{disk::type_end}) {
-            Buf sector;
-            TRY(modify_slot(tx, first + count, sector))[0] = std::byte{disk::type_end};
-        }
-    }
+    made.never_used = first >= end && !volume_.space.numbers.recycled(unit);
+    TRY(move_end(tx, first + count));
     Entry entry;
     entry.slot = first;
     entry.name = name;
     index_entry(entry, true);
-    TRY(update_rooms(first, first + count));
+    TRY(update_rooms({first, first + count}));
     return made;
 }
 
@@ -182,7 +103,7 @@ Result<void> Directory::erase(Transaction& tx, const Entry& entry) {
         bytes[0] &= ~std::byte{disk::type_in_use};
     }
     index_entry(entry, false);
-    return update_rooms(entry.slot, entry.slot + entry.count);
+    return update_rooms({entry.slot, entry.slot + entry.count});
 }
 
 } // namespace rump::exfatfs

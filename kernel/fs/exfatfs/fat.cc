@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <memory>
 
@@ -127,9 +128,10 @@ Result<void> Bitmap::mark(Transaction& tx, ClusterRun run, bool used) {
     return {};
 }
 
-Result<void> Bitmap::read(uint32_t first, std::span<std::byte> out) {
+Result<void> Bitmap::read_used(ClusterRun run, std::span<uint64_t> used) {
+    auto out = std::as_writable_bytes(used).first((run.count + 7) / 8);
     uint32_t size = geometry_.sector_size;
-    uint64_t byte = first / 8;
+    uint64_t byte = (run.first.value() - first_cluster) / 8;
     for (size_t done = 0; done < out.size();) {
         uint64_t offset = offset_of(byte + done);
         size_t at = offset % size;
@@ -142,6 +144,7 @@ Result<void> Bitmap::read(uint32_t first, std::span<std::byte> out) {
         std::memcpy(out.data() + done, buf->bytes().data() + at, length);
         done += length;
     }
+    for (uint64_t& word : used) word = std::bit_cast<le64>(word); // whatever the host's order
     return {};
 }
 

@@ -26,7 +26,14 @@ int minutes_of(uint8_t zone, int otherwise) {
     return (quarters >= 64 ? quarters - 128 : quarters) * 15;
 }
 
-} // namespace
+constexpr clusters::FileFormat file_format{
+    .stores_lengths = true,
+    .runs_without_chain = true,
+    .file_size_max = file_size_max,
+    .directory_bytes_max = disk::directory_bytes_max,
+    .reserve_bytes_max = 16u << 20,
+    .extend_bytes = 1u << 30,
+};
 
 void stamp_written(disk::FileEntry& entry, Timespec when, int utc_offset_minutes) {
     vfs::DosTime stamp = vfs::to_dos(when, utc_offset_minutes);
@@ -51,6 +58,8 @@ void stamp_created(disk::FileEntry& entry, Timespec when, int utc_offset_minutes
     entry.created_zone = zone_of(utc_offset_minutes);
 }
 
+} // namespace
+
 void stamp_new_entry(disk::FileEntry& entry, Timespec now, int utc_offset_minutes) {
     stamp_created(entry, now, utc_offset_minutes);
     stamp_written(entry, now, utc_offset_minutes);
@@ -70,26 +79,12 @@ void SetChecksum::add(std::span<const std::byte> entry) {
     primary_ = false;
 }
 
-Result<Buf> Volume::sector_at(uint64_t position) {
-    return mount.buffers().read(position - position % geometry.sector_size, geometry.sector_size);
-}
-
-void DirtyNodes::add(std::shared_ptr<Node> node) {
-    MutexGuard guard(mutex_);
-    nodes_.push_back(std::move(node));
-}
-
-std::vector<std::shared_ptr<Node>> DirtyNodes::take() {
-    MutexGuard guard(mutex_);
-    return std::exchange(nodes_, {});
-}
-
 Node::Node(Volume& volume, InodeNumber number, SetPlace place, const SetHead& head)
-    : volume_(volume), number_(number),
-      directory_((head.file.attributes & disk::attr_directory) != 0), root_(place.empty()),
-      place_(std::move(place)), head_(head), size_(head.stream.length),
-      valid_(directory_ ? size_ : std::min<uint64_t>(head.stream.valid_length, size_)),
-      reservation_(volume.clusters) {
+    : ClusterFile(volume.space, file_format, number,
+                  (head.file.attributes & disk::attr_directory) != 0, place.empty()),
+      volume_(volume), place_(std::move(place)), head_(head) {
+    size_ = head.stream.length;
+    valid_ = is_directory() ? size_ : std::min<uint64_t>(head.stream.valid_length, size_);
     head_.file.type = disk::type_file;
     head_.stream.type = disk::type_stream;
     uint32_t first = head.stream.first_cluster;
@@ -97,21 +92,13 @@ Node::Node(Volume& volume, InodeNumber number, SetPlace place, const SetHead& he
     // What is impossible is met when the clusters are looked for: listing must still work.
     uint32_t clusters = volume.geometry.clusters_for(size_);
     if (head.stream.flags & disk::flag_no_chain)
-        chain_ = Chain(ClusterRun{Cluster(first), clusters});
+        chain_ = clusters::Chain(ClusterRun{Cluster(first), clusters});
     else
-        chain_ = Chain(Cluster(first));
-}
-
-std::string Node::label() const {
-    return fmt::format("{} inode {}", directory_ ? "directory" : "file", number_.value());
-}
-
-void Node::set_dirty() {
-    if (!dirty_.exchange(true, std::memory_order_acq_rel)) volume_.dirty.add(shared_from_this());
+        chain_ = clusters::Chain(Cluster(first));
 }
 
 Attr Node::attr() {
-    const VolumeOptions& options = volume_.options;
+    const clusters::Options& options = space_.options;
     MutexGuard guard(mutex_);
     const disk::FileEntry& file = head_.file;
     auto time = [&](uint16_t date, uint16_t of_day, uint8_t centiseconds, uint8_t zone) {
@@ -140,9 +127,9 @@ Attr Node::attr() {
     return attr;
 }
 
-uint64_t Node::size() {
+uint16_t Node::attributes() {
     MutexGuard guard(mutex_);
-    return size_;
+    return head_.file.attributes;
 }
 
 void Node::update_head() {
@@ -161,48 +148,35 @@ SetHead Node::head() {
     return head_;
 }
 
-uint64_t Node::position() {
-    MutexGuard guard(mutex_);
-    return root_ ? 0 : place_[0].position;
-}
-
-void Node::change(FunctionRef<void(disk::FileEntry&)> edit) {
-    MutexGuard guard(mutex_);
-    edit(head_.file);
-    set_dirty();
+void Node::edit(const clusters::EntryChange& change) {
+    int utc = space_.options.utc_offset_minutes;
+    disk::FileEntry& file = head_.file;
+    if (change.attributes) file.attributes = *change.attributes;
+    if (change.read_only) {
+        file.attributes &= static_cast<uint16_t>(~disk::attr_read_only);
+        if (*change.read_only) file.attributes |= disk::attr_read_only;
+    }
+    if (change.archive) file.attributes |= disk::attr_archive;
+    if (change.written) stamp_written(file, *change.written, utc);
+    if (change.accessed) stamp_accessed(file, *change.accessed, utc);
+    if (change.created) stamp_created(file, *change.created, utc);
 }
 
 void Node::move_to(Transaction& tx, SetPlace place) {
     MutexGuard guard(mutex_);
     SetPlace before = std::exchange(place_, std::move(place));
     uint64_t from = before[0].position, to = place_[0].position;
-    volume_.numbers.moved(number_, from, to);
+    space_.numbers.moved(number_, from, to);
     tx.on_abort([this, before, from, to] {
         MutexGuard undo_guard(mutex_);
         place_ = before;
-        volume_.numbers.moved(number_, to, from);
-    });
-}
-
-void Node::set_unlinked(Transaction& tx) {
-    MutexGuard guard(mutex_);
-    unlinked_.store(true, std::memory_order_release);
-    unlinked_in_ = volume_.frees.epoch();
-    volume_.numbers.removed(number_, place_[0].position);
-    tx.on_abort([this] {
-        MutexGuard undo_guard(mutex_);
-        unlinked_.store(false, std::memory_order_release);
-        volume_.numbers.restored(number_, place_[0].position);
+        space_.numbers.moved(number_, to, from);
     });
 }
 
 /// The names in the set are the directory's business; only the first two entries are written, and
 /// the checksum made anew over all as they stand.
-Result<void> Node::collect(Transaction& tx) {
-    MutexGuard guard(mutex_);
-    dirty_.store(false, std::memory_order_release);
-    if (unlinked() || root_) return {};
-    if (cut_) TRY(cut_tail());
+Result<void> Node::store(Transaction& tx) {
     update_head();
     uint32_t sector_size = volume_.geometry.sector_size;
     SetChecksum sum;
@@ -212,7 +186,7 @@ Result<void> Node::collect(Transaction& tx) {
     for (const SetPart& part : place_)
         for (uint32_t i = 0; i < part.entries; i++, index++) {
             uint64_t at = part.position + uint64_t{i} * disk::entry_size;
-            Buf sector = TRY(volume_.sector_at(at));
+            Buf sector = TRY(space_.sector_at(at));
             auto bytes = sector.bytes().subspan(at % sector_size, disk::entry_size);
             if (index == 0) {
                 const auto& now = sector.as<disk::FileEntry>(at % sector_size);
@@ -230,6 +204,7 @@ Result<void> Node::collect(Transaction& tx) {
                 sum.add(bytes);
             }
         }
+    host::ExclusiveGuard guard(space_.entries);
     head_.file.checksum = sum.value();
     tx.modify_as<disk::FileEntry>(first, place_[0].position % sector_size, WritePhase::directory) =
         head_.file;
@@ -238,33 +213,19 @@ Result<void> Node::collect(Transaction& tx) {
     return {};
 }
 
-/// Parts with the clusters that the size has no use for. Nobody has used them since: what is
-/// written behind the end takes them up again.
-Result<void> Node::cut_tail() {
-    cut_ = false;
-    uint32_t keep = volume_.geometry.clusters_for(size_);
-    uint32_t have = TRY(chain_length());
-    if (have <= keep) return {};
-    PendingFrees::Clusters clusters{chain_.runs_from(keep), std::nullopt, false,
-                                    volume_.frees.epoch()};
-    if (keep > 0 && !chain_.contiguous()) clusters.kept = TRY(find(keep - 1))->run.first;
-    chain_.cut(keep);
-    volume_.frees.add(std::move(clusters));
-    return {};
-}
-
-Result<void> Node::release_clusters() {
+Result<uint64_t> Node::directory_offset(uint64_t position) {
+    const clusters::Heap& heap = space_.heap;
     MutexGuard guard(mutex_);
-    reservation_.drop();
-    if (directory_) volume_.numbers.remove_directory(number_);
-    // Of a damaged chain the part that can be walked.
-    if (chain_.first()) (void)chain_length();
-    auto runs = chain_.runs_from(0);
-    for (ClusterRun run : runs)
-        if (!volume_.geometry.is_run(run.first.value(), run.count)) return Errno::uclean;
-    if (!runs.empty()) volume_.frees.add({std::move(runs), std::nullopt, directory_, unlinked_in_});
-    chain_ = Chain();
-    return {};
+    TRY(chain_length());
+    uint32_t cluster = heap.cluster_at(position).value();
+    uint64_t before = 0;
+    for (ClusterRun run : chain_.runs_from(0)) {
+        if (cluster >= run.first.value() && cluster < run.end())
+            return heap.bytes_of(static_cast<uint32_t>(before) + cluster - run.first.value()) +
+                   ((position - heap.heap_offset) & (heap.cluster_size - 1));
+        before += run.count;
+    }
+    return Errno::stale;
 }
 
 } // namespace rump::exfatfs

@@ -14,7 +14,7 @@ Result<void> ExfatVnode::replace(const RenameArgs& args) {
     Node& target = node_of(*args.target);
     Node& to_dir = node_of(args.to_dir);
     if (target.is_directory() && !TRY(Directory(target).empty())) return Errno::notempty;
-    Directory from(*node_), to(to_dir);
+    Directory from(node()), to(to_dir);
     Entry old_entry, new_entry;
     auto tx = TRY(mount().begin());
     TRY(find_own_entry(from, args.from_name, source, old_entry));
@@ -36,9 +36,9 @@ Result<void> ExfatVnode::replace(const RenameArgs& args) {
     target.set_unlinked(tx);
     source.move_to(tx, std::move(place));
     // The commit of this epoch writes the source's entries over the target's, with a new checksum.
-    source.change([](disk::FileEntry&) {});
-    touch_directory();
-    static_cast<ExfatVnode&>(args.to_dir).touch_directory();
+    source.change({});
+    touch();
+    static_cast<ExfatVnode&>(args.to_dir).touch();
     free_extras(gone);
     tx.done();
     return {};
@@ -49,7 +49,7 @@ Result<void> ExfatVnode::move(const RenameArgs& args) {
     Node& to_dir = node_of(args.to_dir);
     NameUnits name = TRY(parse_name(args.to_name.view()));
 
-    Directory from(*node_), to(to_dir);
+    Directory from(node()), to(to_dir);
     Entry old_entry;
     auto tx = TRY(mount().begin());
     TRY(find_own_entry(from, args.from_name, source, old_entry));
@@ -61,9 +61,9 @@ Result<void> ExfatVnode::move(const RenameArgs& args) {
     auto made = TRY(to.insert(tx, name, source.head(), extras, place));
     if (!place.first) TRY(from.erase(tx, old_entry));
     source.move_to(tx, std::move(made.place));
-    source.change([](disk::FileEntry&) {});
-    touch_directory();
-    static_cast<ExfatVnode&>(args.to_dir).touch_directory();
+    source.change({});
+    touch();
+    static_cast<ExfatVnode&>(args.to_dir).touch();
     tx.done();
     return {};
 }

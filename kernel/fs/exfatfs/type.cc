@@ -1,4 +1,5 @@
 // The file system type: options, probing, and what mounting reads.
+#include "kernel/fs/exfatfs/check.h"
 #include "kernel/fs/exfatfs/newfs.h"
 #include "kernel/fs/exfatfs/vfsops.h"
 
@@ -7,37 +8,10 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <charconv>
 
 namespace rump::exfatfs {
 
 namespace {
-
-FailureOr<int> parse_minutes(const std::string& text) {
-    int minutes = 0;
-    auto parsed = std::from_chars(text.data(), text.data() + text.size(), minutes);
-    if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || minutes < -16 * 60 ||
-        minutes > 15 * 60 || minutes % 15 != 0)
-        return Failure(Errno::inval,
-                       "time_offset=" + text + ": not quarters of an hour from -960 to 900");
-    return minutes;
-}
-
-FailureOr<VolumeOptions> parse_options(const MountOptions& mount) {
-    const OptionSet& set = mount.fs;
-    VolumeOptions options;
-    // umask= is taken away from what is shown, by the generic layer.
-    uint32_t mask = mount.umask ? 0 : 022;
-    options.file_mask = static_cast<uint32_t>(set.number("fmask", mask) & 0777);
-    options.directory_mask = static_cast<uint32_t>(set.number("dmask", mask) & 0777);
-    if (set.has("time_offset"))
-        options.utc_offset_minutes = TRY(parse_minutes(set.text("time_offset")));
-    options.quiet = set.has("quiet");
-    options.discard = set.has("discard");
-    options.list_attributes = set.has("showattr");
-    options.system_immutable = set.has("sys_immutable");
-    return options;
-}
 
 class ExfatType final : public FileSystemType {
 public:
@@ -79,13 +53,22 @@ public:
     }
 
     FailureOr<std::unique_ptr<Mount>> mount(Kernel& kernel, MountArgs args) const override {
-        VolumeOptions options = TRY(parse_options(args.options));
+        const OptionSet& set = args.options.fs;
+        clusters::Options options = clusters::parse_options(args.options);
+        if (set.has("time_offset"))
+            options.utc_offset_minutes =
+                TRY(clusters::parse_minutes(set.text("time_offset"), -16 * 60, 15 * 60, 15));
         Geometry geometry = TRY(Geometry::read(*args.device));
         SystemFiles system = TRY(read_system_files(*args.device, geometry));
         return std::unique_ptr<Mount>(std::make_unique<ExfatMount>(
             kernel, *this, std::move(args), geometry, options, std::move(system)));
     }
 
+    bool can_check() const override { return true; }
+    FailureOr<CheckReport> check(host::BlockDevice& device, const CheckOptions& options,
+                                 host::Log&) const override {
+        return exfatfs::check(device, options);
+    }
     bool can_newfs() const override { return true; }
     std::span<const OptionSpec> newfs_options() const override { return exfatfs::newfs_options(); }
     FailureOr<void> newfs(Kernel& kernel, host::BlockDevice& device,

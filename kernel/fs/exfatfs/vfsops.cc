@@ -16,19 +16,6 @@ namespace rump::exfatfs {
 
 namespace {
 
-Mount::Traits exfat_traits() {
-    Mount::Traits traits;
-    traits.hard_links = false;
-    traits.symlinks = false;
-    traits.special_files = false;
-    traits.owners = false;
-    traits.case_sensitive = false;
-    traits.negative_names = false;
-    traits.max_file_size = file_size_max;
-    traits.link_max = 1;
-    return traits;
-}
-
 /// A set for the root, which has none.
 SetHead root_head(const Geometry& geometry) {
     SetHead head;
@@ -41,15 +28,16 @@ SetHead root_head(const Geometry& geometry) {
 } // namespace
 
 ExfatMount::ExfatMount(Kernel& kernel, const FileSystemType& type, MountArgs args,
-                       const Geometry& geometry, VolumeOptions options, SystemFiles system)
-    : Mount(kernel, type, std::move(args), exfat_traits()),
+                       const Geometry& geometry, const clusters::Options& options,
+                       SystemFiles system)
+    : Mount(kernel, type, std::move(args), clusters::traits(file_size_max)),
       volume_(*this, geometry, options, std::move(system)) {}
 
 ExfatMount::~ExfatMount() {
     // Vnodes belong to the base class and refer to the volume; after a commit that failed, so do
     // nodes that wait for the next one.
     vnodes().drop_inactive(true);
-    (void)volume_.dirty.take();
+    (void)volume_.space.dirty.take();
 }
 
 // --- vnodes -------------------------------------------------------------------------------------
@@ -65,7 +53,7 @@ VnodeRef ExfatMount::insert_vnode(std::shared_ptr<Node> node) {
 }
 
 Result<VnodeRef> ExfatMount::vnode_of(Node& directory, const Entry& entry) {
-    InodeNumber number = volume_.numbers.at(entry.position);
+    InodeNumber number = volume_.space.numbers.at(entry.position);
     if (VnodeRef cached = TRY(vnodes().find(number))) return cached;
     SetPlace place = TRY(Directory(directory).place_of(entry));
     return insert_vnode(std::make_shared<Node>(volume_, number, std::move(place), entry.head));
@@ -87,10 +75,11 @@ Result<void> ExfatMount::walk_to(uint64_t unit) {
                 if (!entry.is_directory()) continue;
                 auto place = directory.place_of(entry);
                 if (!place) break;
-                below.push_back(std::make_shared<Node>(volume_, volume_.numbers.at(entry.position),
+                below.push_back(std::make_shared<Node>(volume_,
+                                                       volume_.space.numbers.at(entry.position),
                                                        place.release_value(), entry.head));
             }
-            if (volume_.numbers.directory_of(unit) != InodeNumber(0)) return {};
+            if (volume_.space.numbers.directory_of(unit) != InodeNumber(0)) return {};
         }
         level = std::move(below);
     }
@@ -100,10 +89,10 @@ Result<void> ExfatMount::walk_to(uint64_t unit) {
 Result<InodeNumber> ExfatMount::directory_of(uint64_t position) {
     if (position == 0) return root_number();
     uint64_t unit = volume_.geometry.cluster_at(position).value();
-    InodeNumber directory = volume_.numbers.directory_of(unit);
+    InodeNumber directory = volume_.space.numbers.directory_of(unit);
     if (directory == InodeNumber(0)) {
         TRY(walk_to(unit));
-        directory = volume_.numbers.directory_of(unit);
+        directory = volume_.space.numbers.directory_of(unit);
     }
     return directory;
 }
@@ -111,7 +100,7 @@ Result<InodeNumber> ExfatMount::directory_of(uint64_t position) {
 Result<std::unique_ptr<Vnode>> ExfatMount::load(InodeNumber number) {
     if (number == root_number())
         return std::unique_ptr<Vnode>(std::make_unique<ExfatVnode>(*this, root_node(), 0));
-    uint64_t position = TRY(volume_.numbers.position_of(number));
+    uint64_t position = TRY(volume_.space.numbers.position_of(number));
     if (!volume_.geometry.in_heap(position)) return Errno::stale;
     InodeNumber parent_number = TRY(directory_of(position));
     // A directory that contains itself would be looked for in itself.
@@ -134,26 +123,26 @@ Result<std::unique_ptr<Vnode>> ExfatMount::load(InodeNumber number) {
 // --- commits ------------------------------------------------------------------------------------
 
 Result<void> ExfatMount::epoch_collect(Transaction& tx) {
-    for (const auto& node : volume_.dirty.take()) TRY(node->collect(tx));
+    for (const auto& node : volume_.space.dirty.take()) TRY(node->collect(tx));
     if (buffers().dirty_bytes() > 0 && !marked_) {
         if (!volume_.geometry.was_dirty) TRY(set_state(tx, false));
         marked_ = true;
     }
-    volume_.frees.epoch_collected();
+    volume_.space.frees.epoch_collected();
     return {};
 }
 
-void ExfatMount::epoch_committed(Transaction& tx) { volume_.frees.epoch_committed(tx); }
+void ExfatMount::epoch_committed(Transaction& tx) { volume_.space.frees.epoch_committed(tx); }
 
 /// Flags and percentage stand in the boot sector, outside its checksum.
 Result<void> ExfatMount::set_state(Transaction& tx, bool clean) {
-    Buf sector = TRY(volume_.sector_at(0));
+    Buf sector = TRY(volume_.space.sector_at(0));
     auto& boot = tx.modify_as<disk::BootSector>(sector, 0, WritePhase::allocation);
     uint16_t flags = boot.flags;
     boot.flags =
         static_cast<uint16_t>(clean ? flags & ~disk::flag_dirty : flags | disk::flag_dirty);
     boot.percent_in_use = 0xff;
-    if (auto free = volume_.clusters.known_free(); clean && free) {
+    if (auto free = volume_.space.clusters.hints().free; clean && free) {
         uint64_t total = volume_.geometry.cluster_count;
         boot.percent_in_use = static_cast<uint8_t>((total - *free) * 100 / total);
     }
@@ -179,40 +168,13 @@ Result<void> ExfatMount::end_writing() {
 // --- questions ----------------------------------------------------------------------------------
 
 Result<StatVfs> ExfatMount::statvfs() {
-    const Geometry& geometry = volume_.geometry;
-    StatVfs s;
-    s.block_size = std::min(geometry.cluster_size, 1u << 20);
-    s.fragment_size = geometry.cluster_size;
-    s.blocks = geometry.cluster_count;
-    s.blocks_free = std::min<uint64_t>(
-        uint64_t{TRY(volume_.clusters.free_count())} + volume_.frees.waiting(), s.blocks);
-    s.blocks_available = s.blocks_free;
-    s.fsid = geometry.serial;
+    StatVfs s = TRY(volume_.space.statvfs());
+    s.fsid = volume_.geometry.serial;
     return s;
 }
 
 Result<uint64_t> ExfatMount::trim(uint64_t offset, uint64_t length, uint64_t minimum) {
-    if (read_only()) return Errno::rofs;
-    const Geometry& geometry = volume_.geometry;
-    TRY(epoch().commit(true));
-    uint64_t end = length > UINT64_MAX - offset ? UINT64_MAX : offset + length;
-    auto cluster_from = [&](uint64_t byte) {
-        if (byte <= geometry.heap_offset) return first_cluster;
-        uint64_t index =
-            (byte - geometry.heap_offset + geometry.cluster_size - 1) >> geometry.cluster_shift;
-        return static_cast<uint32_t>(std::min<uint64_t>(index, geometry.cluster_count)) +
-               first_cluster;
-    };
-    uint64_t total = 0;
-    TRY(volume_.clusters.each_free(
-        cluster_from(offset), cluster_from(end), [&](ClusterRun run) -> Result<void> {
-            uint64_t bytes = uint64_t{run.count} << geometry.cluster_shift;
-            if (bytes < minimum) return {};
-            TRY(device().discard(geometry.offset_of(run.first), bytes));
-            total += bytes;
-            return {};
-        }));
-    return total;
+    return volume_.space.trim(offset, length, minimum);
 }
 
 std::vector<std::pair<std::string, std::string>> ExfatMount::describe() {

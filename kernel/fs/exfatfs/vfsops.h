@@ -13,7 +13,7 @@ const FileSystemType& type();
 class ExfatMount final : public Mount {
 public:
     ExfatMount(Kernel& kernel, const FileSystemType& type, MountArgs args, const Geometry& geometry,
-               VolumeOptions options, SystemFiles system);
+               const clusters::Options& options, SystemFiles system);
     ~ExfatMount() override;
 
     Volume& volume() { return volume_; }

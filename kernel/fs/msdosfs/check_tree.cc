@@ -148,6 +148,20 @@ Result<void> Checker::drop_orphans(Open& dir, size_t from, size_t to) {
     return {};
 }
 
+/// An entry and its long name go.
+Result<void> Checker::drop_entry(Open& dir, size_t slot) {
+    uint8_t checksum = short_name_checksum(name_of(entry_at(dir, slot)));
+    for (size_t at = slot;; at--) {
+        entry_at(dir, at).name[0] = disk::name_deleted;
+        TRY(write_slot(dir, at));
+        if (at == 0 || !is_long(entry_at(dir, at - 1)) ||
+            entry_at(dir, at - 1).name[0] == disk::name_deleted)
+            return {};
+        if (reinterpret_cast<disk::LongEntry&>(entry_at(dir, at - 1)).checksum != checksum)
+            return {};
+    }
+}
+
 /// Both names of an entry, once each in a directory.
 void Checker::check_name(Open& dir, size_t slot, size_t first, const LongName& long_name) {
     const disk::DirEntry& entry = entry_at(dir, slot);
@@ -237,10 +251,8 @@ Result<void> Checker::check_entry(Open& dir, size_t slot, const std::string& pat
     Walk chain = walk_directory(path, first);
     if (chain.clusters.empty()) {
         // Nothing of it can be read, or it is another directory under a second name.
-        if (wrong("directory-cluster", path, fmt::format("first cluster is {}", first))) {
-            entry.name[0] = disk::name_deleted;
-            TRY(write_slot(dir, slot));
-        }
+        if (wrong("directory-cluster", path, fmt::format("first cluster is {}", first)))
+            TRY(drop_entry(dir, slot));
         return {};
     }
     pending_.push_back({path, std::move(chain), dir.root ? 0 : dir.cluster});
@@ -251,6 +263,12 @@ Result<void> Checker::check_file(Open& dir, size_t slot, const std::string& path
     report_.files++;
     disk::DirEntry& entry = entry_at(dir, slot);
     uint32_t first = first_of(entry, geometry_);
+    if (first != 0 && entry.size != 0) {
+        // What a rename leaves that was cut off between its two entries.
+        auto [other, alone] = paths_.emplace(first, path);
+        if (!alone && wrong("two-names", path, "is the same file as " + other->second))
+            return drop_entry(dir, slot);
+    }
     uint64_t need = geometry_.clusters_for(entry.size);
     Walk chain;
     if (first != 0) chain = walk(first, need);

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace rump::msdosfs {
@@ -67,6 +68,7 @@ private:
     Result<void> check_file(Open& dir, size_t slot, const std::string& path);
     void check_name(Open& dir, size_t slot, size_t first, const LongName& long_name);
     Result<void> drop_orphans(Open& dir, size_t from, size_t to);
+    Result<void> drop_entry(Open& dir, size_t slot);
     Result<void> write_slot(Open& dir, size_t slot);
     disk::DirEntry& entry_at(Open& dir, size_t slot) {
         return *reinterpret_cast<disk::DirEntry*>(dir.bytes.data() + slot * disk::dirent_size);
@@ -80,10 +82,11 @@ private:
     const bool repair_;
     const NameRules rules_{};
     CheckReport report_;
-    std::vector<uint32_t> table_;       // by cluster number
-    std::vector<bool> owned_;           // some file's
-    std::vector<Pending> pending_;      // directories to be looked at
-    std::vector<std::u16string> names_; // of the directory at hand, folded
+    std::vector<uint32_t> table_;                     // by cluster number
+    std::vector<bool> owned_;                         // some file's
+    std::unordered_map<uint32_t, std::string> paths_; // of files, by first cluster
+    std::vector<Pending> pending_;                    // directories to be looked at
+    std::vector<std::u16string> names_;               // of the directory at hand, folded
     bool table_changed_ = false;
 };
 

@@ -3,11 +3,10 @@
 //
 // A slot is 32 bytes of a directory; slots are numbered from 0. A long name stands in the slots
 // before its short entry. Long pieces that belong to no entry count as free.
-//
-// Big directories have an index in memory: the hash of each long and of each short name -> the slot
-// of the short entry, and the largest run of free slots of every 64.
+// The index has the hash of each long and of each short name.
 #pragma once
 
+#include "kernel/fs/clusters/slots.h"
 #include "kernel/fs/msdosfs/inode.h"
 #include "kernel/fs/msdosfs/names.h"
 #include "kernel/fs/msdosfs/volume.h"
@@ -28,10 +27,11 @@ struct Entry {
     ShortName short_name() const;
 };
 
-class Directory {
+class Directory final : public clusters::SlotDirectory {
 public:
     /// The directory's vnode is locked: shared for reading, exclusively for changes.
-    explicit Directory(Node& node) : node_(node), volume_(node.volume()) {}
+    explicit Directory(Node& node)
+        : SlotDirectory(node, disk::directory_entries_max), node_(node), volume_(node.volume()) {}
 
     /// The first entry whose short slot is `slot` or behind it, without labels and dot entries.
     /// False: there is none. EIO, EUCLEAN.
@@ -45,11 +45,6 @@ public:
         bool never_used;   // no file was there since mounting
         Buf sector;        // that holds it
     };
-    /// Where an entry goes that another one makes way for.
-    struct Place {
-        std::optional<uint32_t> first; // slot; none: wherever there is room
-        Buf* then = nullptr;           // reaches the device behind the short entry
-    };
     /// Makes an entry of this name, which is not there, with the rest of `entry` as it is. ENOSPC,
     /// EIO, EUCLEAN; EAGAIN: the epoch wants another order, commit it.
     Result<Made> insert(Transaction& tx, const LongName& name, disk::DirEntry entry,
@@ -59,37 +54,21 @@ public:
     Result<std::optional<uint32_t>> room_beside(const Entry& old, const LongName& name);
     Result<void> erase(Transaction& tx, const Entry& entry);
     /// The sector of a short entry, for Transaction::order. EIO.
-    Result<Buf> sector_of(const Entry& entry) { return volume_.sector_at(entry.position); }
+    Result<Buf> sector_of(const Entry& entry) { return volume_.space.sector_at(entry.position); }
     /// The volume's label entry of a root directory. False: none. EIO, EUCLEAN.
     Result<bool> label(Entry& out);
 
 private:
-    /// Reads slots one after the other.
-    struct Reader {
-        Buf buf;
-        uint64_t position = 0;   // of the slot that was read last
-        uint32_t first_slot = 0; // slots of `buf`
-        uint32_t end_slot = 0;
-        uint64_t base = 0; // position of first_slot
-        uint32_t seen = 0; // all slots before it were read
-    };
-    Result<const std::byte*> slot(Reader& reader, uint32_t number);
+    Result<SlotRange> next_used(Reader& reader, uint32_t from) override;
     Result<bool> next_any(Reader& reader, uint32_t slot, Entry& out);
+    Result<bool> next_file(Reader& reader, uint32_t slot, Entry& out);
     Result<void> assemble(Reader& reader, Entry& out);
 
     void fold_names(const Entry& entry, NameUnits& long_name, NameUnits& short_name) const;
     bool matches(const Entry& entry, std::u16string_view folded) const;
-    bool indexed(uint32_t hash, std::array<uint32_t, 16>& slots, uint32_t& count);
-    Result<void> build_index();
+    void each_hash(const Entry& entry, FunctionRef<void(uint32_t)> give) const;
     void index_entry(const Entry& entry, bool add);
-    Result<void> update_rooms(uint32_t first, uint32_t end);
-
     Result<ShortName> free_short_name(const Shortened& basis, const LongName& name);
-    Result<uint32_t> free_slots(Transaction& tx, uint32_t count);
-    Result<std::optional<uint32_t>> free_run(uint32_t from, uint32_t to, uint32_t count);
-    Result<uint32_t> end_slot();
-    Result<std::span<std::byte>> modify_slot(Transaction& tx, uint32_t number, Buf& sector);
-    void forget_on_abort(Transaction& tx);
 
     Node& node_;
     Volume& volume_;

@@ -47,7 +47,6 @@ uint32_t FatTable::end_mark() const {
 
 FatEntry FatTable::classify(uint32_t raw) const {
     FatEntry entry;
-    entry.raw = raw;
     uint32_t last = end_mark();
     if (raw == 0)
         entry.kind = FatEntry::Kind::free;
@@ -98,16 +97,17 @@ Result<FatEntry> FatTable::get(Cluster cluster, Cursor& cursor) {
     return classify(TRY(raw(cluster.value(), cursor)));
 }
 
-Result<void> FatTable::scan(ClusterRun run, FunctionRef<void(Cluster, const FatEntry&)> visit) {
+Result<void> FatTable::read_used(ClusterRun run, std::span<uint64_t> used) {
     uint64_t begin = byte_of(run.first.value()), end = byte_of(run.end());
     for (uint64_t at = begin; at < end; at += read_ahead_bytes)
         mount_.buffers().read_ahead(geometry_.fat_offset +
                                         geometry_.active_fat * geometry_.fat_size + at,
                                     std::min<uint64_t>(read_ahead_bytes, end - at));
+    std::fill(used.begin(), used.end(), 0);
     Cursor cursor;
     MutexGuard guard(mutex_);
-    for (uint32_t number = run.first.value(); number < run.end(); number++)
-        visit(Cluster(number), classify(TRY(raw(number, cursor))));
+    for (uint32_t i = 0; i < run.count; i++)
+        if (TRY(raw(run.first.value() + i, cursor)) != 0) used[i / 64] |= uint64_t{1} << i % 64;
     return {};
 }
 
@@ -190,7 +190,7 @@ Result<void> FatTable::end_chain(Transaction& tx, Cluster last) {
     return fill(tx, last.value(), 1, WritePhase::allocation, [&](uint32_t) { return end_mark(); });
 }
 
-Result<void> FatTable::clear(Transaction& tx, ClusterRun run) {
+Result<void> FatTable::set_free(Transaction& tx, ClusterRun run) {
     return fill(tx, run.first.value(), run.count, WritePhase::allocation,
                 [](uint32_t) { return 0u; });
 }

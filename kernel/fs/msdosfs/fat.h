@@ -4,8 +4,8 @@
 // Blocks of the table in the buffer cache are sectors: what a power cut does not tear.
 #pragma once
 
+#include "kernel/fs/clusters/table.h"
 #include "kernel/fs/msdosfs/geometry.h"
-#include "kernel/sys/buf.h"
 #include "kernel/sys/mount.h"
 #include "kernel/sys/transaction.h"
 
@@ -13,53 +13,22 @@
 
 namespace rump::msdosfs {
 
-/// What an entry says of its cluster.
-struct FatEntry {
-    enum class Kind : uint8_t {
-        free,
-        next,    // the file goes on in `next`, which is in the data area
-        end,     // the file's last cluster
-        bad,     // not to be used
-        outside, // a number that is no cluster: 1, or behind the data area
-    };
-    Kind kind = Kind::free;
-    Cluster next{};
-    uint32_t raw = 0;
-};
+using clusters::FatEntry;
 
-/// Consecutive clusters.
-struct ClusterRun {
-    Cluster first{};
-    uint32_t count = 0;
-    uint32_t end() const { return first.value() + count; }
-};
-
-class FatTable {
+/// Chains, and which clusters are used, in one.
+class FatTable final : public clusters::ChainTable, public clusters::UsageMap {
 public:
     FatTable(Mount& mount, const Geometry& geometry) : mount_(mount), geometry_(geometry) {}
 
-    /// A place in the table that a walk is at; spares it the search for the same sector again.
-    struct Cursor {
-        Buf buf;
-    };
+    using ChainTable::get;
     /// EIO (no copy can be read).
-    Result<FatEntry> get(Cluster cluster, Cursor& cursor);
-    Result<FatEntry> get(Cluster cluster) {
-        Cursor cursor;
-        return get(cluster, cursor);
-    }
-
-    /// Marks a newly allocated run as a chain of its own. Phase: allocation. EIO.
-    Result<void> make_chain(Transaction& tx, ClusterRun run);
-    /// Lets the chain that ends in `last` go on in `next`, whose own mark reaches the device first.
-    /// EIO.
-    Result<void> link(Transaction& tx, Cluster last, Cluster next);
-    /// `last` ends its chain. EIO.
-    Result<void> end_chain(Transaction& tx, Cluster last);
-    /// Marks a run as free. EIO.
-    Result<void> clear(Transaction& tx, ClusterRun run);
-    /// Calls `visit` for the entries of a run, in order. EIO.
-    Result<void> scan(ClusterRun run, FunctionRef<void(Cluster, const FatEntry&)> visit);
+    Result<FatEntry> get(Cluster cluster, Cursor& cursor) override;
+    Result<void> make_chain(Transaction& tx, ClusterRun run) override;
+    Result<void> link(Transaction& tx, Cluster last, Cluster next) override;
+    Result<void> end_chain(Transaction& tx, Cluster last) override;
+    Result<void> read_used(ClusterRun run, std::span<uint64_t> used) override;
+    Result<void> set_used(Transaction&, ClusterRun) override { return {}; } // by its chain
+    Result<void> set_free(Transaction& tx, ClusterRun run) override;
 
     /// The table's entry 1, where Windows keeps its marks; 0xffffffff for FAT12, which has none.
     /// EIO.

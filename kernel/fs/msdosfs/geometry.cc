@@ -53,9 +53,9 @@ std::optional<Geometry> without_parameter_block(std::span<const std::byte, 4> fa
         g.fat_count = 2;
         g.root_offset = g.fat_offset + g.fat_count * g.fat_size;
         g.root_entries = layout.root_entries;
-        g.data_offset = g.root_offset + g.root_entries * disk::dirent_size;
+        g.heap_offset = g.root_offset + g.root_entries * disk::dirent_size;
         g.volume_size = device_size;
-        g.cluster_count = static_cast<uint32_t>((device_size - g.data_offset) / g.cluster_size);
+        g.cluster_count = static_cast<uint32_t>((device_size - g.heap_offset) / g.cluster_size);
         return g;
     }
     return std::nullopt;
@@ -142,7 +142,7 @@ Result<void, Failure> lay_out(const disk::BootSector& boot, uint64_t sectors, bo
     g.root_offset = fats_end * g.sector_size;
     uint64_t root_bytes = uint64_t{g.root_entries} * disk::dirent_size;
     uint64_t data_sector = fats_end + (root_bytes + g.sector_size - 1) / g.sector_size;
-    g.data_offset = data_sector * g.sector_size;
+    g.heap_offset = data_sector * g.sector_size;
     g.volume_size = sectors * g.sector_size;
     if (data_sector >= sectors)
         return wrong("{} sectors in all leave no room behind {} for FATs and root directory",

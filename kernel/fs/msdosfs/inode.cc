@@ -25,6 +25,18 @@ void set_first_cluster(disk::DirEntry& entry, std::optional<Cluster> first,
     if (geometry.is_fat32()) entry.first_cluster_high = static_cast<uint16_t>(number >> 16);
 }
 
+namespace {
+
+/// A file's clusters are all written; a directory's size is that of its chain.
+constexpr clusters::FileFormat file_format{
+    .stores_lengths = false,
+    .runs_without_chain = false,
+    .file_size_max = file_size_max,
+    .directory_bytes_max = uint64_t{disk::directory_entries_max} * disk::dirent_size,
+    .reserve_bytes_max = 8u << 20,
+    .extend_bytes = 8u << 20,
+};
+
 void stamp_written(disk::DirEntry& entry, Timespec when, int utc_offset_minutes) {
     vfs::DosTime stamp = vfs::to_dos(when, utc_offset_minutes);
     entry.written_date = stamp.date;
@@ -42,6 +54,8 @@ void stamp_created(disk::DirEntry& entry, Timespec when, int utc_offset_minutes)
     entry.created_centiseconds = stamp.centiseconds;
 }
 
+} // namespace
+
 void stamp_new_entry(disk::DirEntry& entry, Timespec now, int utc_offset_minutes) {
     stamp_created(entry, now, utc_offset_minutes);
     stamp_written(entry, now, utc_offset_minutes);
@@ -53,41 +67,20 @@ uint32_t generation_of(const disk::DirEntry& entry) {
     return (stamp ^ entry.created_centiseconds) * 0x9e3779b1u >> 1;
 }
 
-Result<Buf> Volume::sector_at(uint64_t position) {
-    return mount.buffers().read(position - position % geometry.sector_size, geometry.sector_size);
-}
-
-void DirtyNodes::add(std::shared_ptr<Node> node) {
-    MutexGuard guard(mutex_);
-    nodes_.push_back(std::move(node));
-}
-
-std::vector<std::shared_ptr<Node>> DirtyNodes::take() {
-    MutexGuard guard(mutex_);
-    return std::exchange(nodes_, {});
-}
-
 Node::Node(Volume& volume, InodeNumber number, uint64_t position, const disk::DirEntry& entry)
-    : volume_(volume), number_(number), directory_(entry.attributes & disk::attr_directory),
-      position_of_root_(position == 0), fixed_root_(is_root() && !volume.geometry.is_fat32()),
-      position_(position), entry_(entry), size_(directory_ ? 0 : entry.size.get()),
-      reservation_(volume.clusters) {
+    : ClusterFile(volume.space, file_format, number, entry.attributes & disk::attr_directory,
+                  position == 0),
+      volume_(volume), fixed_root_(is_root() && !volume.geometry.is_fat32()), position_(position),
+      entry_(entry) {
+    if (!is_directory()) size_ = valid_ = entry.size;
     uint32_t first = first_cluster_of(entry, volume.geometry);
     // An impossible number is met when the chain is walked: listing the directory must still work.
-    if (first != 0) chain_ = Chain(Cluster(first));
-    cut_ = !directory_ && size_ == 0 && first != 0;
-}
-
-std::string Node::label() const {
-    return fmt::format("{} inode {}", directory_ ? "directory" : "file", number_.value());
-}
-
-void Node::set_dirty() {
-    if (!dirty_.exchange(true, std::memory_order_acq_rel)) volume_.dirty.add(shared_from_this());
+    if (first != 0) chain_ = clusters::Chain(Cluster(first));
+    cut_ = !is_directory() && size_ == 0 && first != 0;
 }
 
 Attr Node::attr() {
-    const VolumeOptions& options = volume_.options;
+    const clusters::Options& options = volume_.space.options;
     MutexGuard guard(mutex_);
     auto time = [&](uint16_t date, uint16_t of_day, uint8_t centiseconds) {
         return vfs::from_dos({date, of_day, centiseconds}, options.utc_offset_minutes);
@@ -116,9 +109,9 @@ Attr Node::attr() {
     return attr;
 }
 
-uint64_t Node::size() {
+uint16_t Node::attributes() {
     MutexGuard guard(mutex_);
-    return size_;
+    return entry_.attributes;
 }
 
 disk::DirEntry Node::entry() {
@@ -126,50 +119,37 @@ disk::DirEntry Node::entry() {
     return entry_;
 }
 
-uint64_t Node::position() {
-    MutexGuard guard(mutex_);
-    return position_;
-}
-
-void Node::change(FunctionRef<void(disk::DirEntry&)> edit) {
-    MutexGuard guard(mutex_);
-    edit(entry_);
-    set_dirty();
+void Node::edit(const clusters::EntryChange& change) {
+    int utc = volume_.space.options.utc_offset_minutes;
+    if (change.attributes) entry_.attributes = static_cast<uint8_t>(*change.attributes);
+    if (change.read_only) {
+        entry_.attributes &= static_cast<uint8_t>(~disk::attr_read_only);
+        if (*change.read_only) entry_.attributes |= disk::attr_read_only;
+    }
+    if (change.archive) entry_.attributes |= disk::attr_archive;
+    if (change.written) stamp_written(entry_, *change.written, utc);
+    if (change.accessed) stamp_accessed(entry_, *change.accessed, utc);
+    if (change.created) stamp_created(entry_, *change.created, utc);
 }
 
 void Node::move_to(Transaction& tx, uint64_t position) {
     MutexGuard guard(mutex_);
     uint64_t before = std::exchange(position_, position);
-    volume_.numbers.moved(number_, before, position);
+    space_.numbers.moved(number_, before, position);
     tx.on_abort([this, before, position] {
         MutexGuard undo_guard(mutex_);
         position_ = before;
-        volume_.numbers.moved(number_, position, before);
+        space_.numbers.moved(number_, position, before);
     });
 }
 
-void Node::set_unlinked(Transaction& tx) {
-    MutexGuard guard(mutex_);
-    unlinked_.store(true, std::memory_order_release);
-    unlinked_in_ = volume_.frees.epoch();
-    volume_.numbers.removed(number_, position_);
-    tx.on_abort([this] {
-        MutexGuard undo_guard(mutex_);
-        unlinked_.store(false, std::memory_order_release);
-        volume_.numbers.restored(number_, position_);
-    });
-}
-
-Result<void> Node::collect(Transaction& tx) {
-    MutexGuard guard(mutex_);
-    dirty_.store(false, std::memory_order_release);
-    if (unlinked() || is_root()) return {};
-    if (cut_) TRY(cut_tail());
+Result<void> Node::store(Transaction& tx) {
     if (!directory_) {
         entry_.size = static_cast<uint32_t>(size_);
         set_first_cluster(entry_, size_ == 0 ? std::nullopt : chain_.first(), volume_.geometry);
     }
-    Buf sector = TRY(volume_.sector_at(position_));
+    Buf sector = TRY(space_.sector_at(position_));
+    host::ExclusiveGuard guard(space_.entries);
     // The name is the directory's business: it may have changed since this copy was made.
     auto& target = tx.modify_as<disk::DirEntry>(sector, position_ % volume_.geometry.sector_size,
                                                 WritePhase::directory);
@@ -179,40 +159,23 @@ Result<void> Node::collect(Transaction& tx) {
     return {};
 }
 
-/// Parts with the clusters that the size has no use for. Nobody has used them since: what is
-/// written behind the end takes them up again.
-Result<void> Node::cut_tail() {
-    cut_ = false;
-    uint32_t keep = volume_.geometry.clusters_for(size_);
-    if (keep > 0 && !TRY(find(keep - 1))) return {};
-    std::optional<Cluster> kept, tail;
-    if (keep == 0) {
-        tail = chain_.first();
-    } else {
-        kept = TRY(find(keep - 1))->run.first;
-        FatEntry next = TRY(volume_.fat.get(*kept));
-        if (next.kind == FatEntry::Kind::next) tail = next.next;
-    }
-    uint32_t count = std::max(chain_.known(), keep) - keep;
-    if (keep == 0)
-        chain_ = Chain();
-    else
-        chain_.cut(keep);
-    if (!tail || !volume_.geometry.is_cluster(tail->value())) return {};
-    volume_.frees.add({*tail, kept, count, false, volume_.frees.epoch()});
-    return {};
+// --- directories ---------------------------------------------------------------------------------
+
+Result<std::optional<uint64_t>> Node::directory_position(uint64_t offset) {
+    using Place = std::optional<uint64_t>;
+    if (!fixed_root_) return ClusterFile::directory_position(offset);
+    if (offset >= uint64_t{volume_.geometry.root_entries} * disk::dirent_size) return Place{};
+    return Place{volume_.geometry.root_offset + offset};
 }
 
-void Node::release_clusters() {
+Result<void> Node::grow_directory(Transaction& tx) {
+    if (fixed_root_) return Errno::nospc;
+    return ClusterFile::grow_directory(tx);
+}
+
+uint32_t Node::dotdot_cluster() {
     MutexGuard guard(mutex_);
-    reservation_.drop();
-    auto first = chain_.first();
-    if (!first || !volume_.geometry.is_cluster(first->value())) return;
-    uint32_t count = directory_ ? chain_.known()
-                                : std::max(chain_.known(), volume_.geometry.clusters_for(size_));
-    volume_.frees.add({*first, std::nullopt, count, directory_, unlinked_in_});
-    chain_ = Chain();
-    if (directory_) volume_.numbers.remove_directory(number_);
+    return is_root() || !chain_.first() ? 0 : chain_.first()->value();
 }
 
 } // namespace rump::msdosfs

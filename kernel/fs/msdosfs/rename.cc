@@ -14,7 +14,7 @@ Result<void> set_parent(Transaction& tx, Node& child, Node& parent) {
     Volume& volume = child.volume();
     auto place = TRY(child.directory_position(disk::dirent_size));
     if (!place) return Errno::uclean;
-    Buf sector = TRY(volume.sector_at(*place));
+    Buf sector = TRY(volume.space.sector_at(*place));
     auto& dotdot = tx.modify_as<disk::DirEntry>(sector, *place % volume.geometry.sector_size,
                                                 WritePhase::directory);
     if (dotdot.name[0] != '.' || dotdot.name[1] != '.') return {}; // a check may mend that
@@ -32,7 +32,7 @@ Result<void> MsdosVnode::replace(const RenameArgs& args) {
     Node& target = node_of(*args.target);
     Node& to_dir = node_of(args.to_dir);
     if (target.is_directory() && !TRY(Directory(target).empty())) return Errno::notempty;
-    Directory from(*node_), to(to_dir);
+    Directory from(node()), to(to_dir);
     Entry old_entry, new_entry;
     auto tx = TRY(mount().begin());
     TRY(find_own_entry(from, args.from_name, source, old_entry));
@@ -51,9 +51,9 @@ Result<void> MsdosVnode::replace(const RenameArgs& args) {
     target.set_unlinked(tx);
     source.move_to(tx, new_entry.position);
     if (source.is_directory() && &args.to_dir != this) TRY(set_parent(tx, source, to_dir));
-    source.change([](disk::DirEntry&) {}); // the copy may be newer than what stands in the sector
-    touch_directory();
-    static_cast<MsdosVnode&>(args.to_dir).touch_directory();
+    source.change({}); // the copy may be newer than what stands in the sector
+    touch();
+    static_cast<MsdosVnode&>(args.to_dir).touch();
     tx.done();
     return {};
 }
@@ -63,9 +63,9 @@ Result<void> MsdosVnode::move(const RenameArgs& args) {
     Node& to_dir = node_of(args.to_dir);
     LongName name = TRY(parse_name(args.to_name.view()));
     NameUnits new_folded;
-    fold(args.to_name.view(), volume().options.names.upcase, new_folded);
+    fold(args.to_name.view(), volume().names.upcase, new_folded);
 
-    Directory from(*node_), to(to_dir);
+    Directory from(node()), to(to_dir);
     Entry old_entry, other;
     auto tx = TRY(mount().begin());
     TRY(find_own_entry(from, args.from_name, source, old_entry));
@@ -83,9 +83,9 @@ Result<void> MsdosVnode::move(const RenameArgs& args) {
     if (!erase_first) TRY(from.erase(tx, old_entry));
     source.move_to(tx, made.position);
     if (source.is_directory() && &args.to_dir != this) TRY(set_parent(tx, source, to_dir));
-    source.change([](disk::DirEntry&) {});
-    touch_directory();
-    static_cast<MsdosVnode&>(args.to_dir).touch_directory();
+    source.change({});
+    touch();
+    static_cast<MsdosVnode&>(args.to_dir).touch();
     tx.done();
     return {};
 }

@@ -7,21 +7,10 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 
 namespace rump::msdosfs {
 
 namespace {
-
-FailureOr<int> parse_minutes(const std::string& text) {
-    int minutes = 0;
-    auto parsed = std::from_chars(text.data(), text.data() + text.size(), minutes);
-    if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || minutes < -24 * 60 ||
-        minutes > 24 * 60)
-        return Failure(Errno::inval,
-                       "time_offset=" + text + ": not a number of minutes from -1440 to 1440");
-    return minutes;
-}
 
 FailureOr<ShortNameStyle> parse_style(const std::string& text) {
     constexpr std::array<std::pair<std::string_view, ShortNameStyle>, 4> styles{{
@@ -35,27 +24,15 @@ FailureOr<ShortNameStyle> parse_style(const std::string& text) {
     return Failure(Errno::inval, "shortname=" + text + ": not lower, win95, winnt or mixed");
 }
 
-FailureOr<VolumeOptions> parse_options(const MountOptions& mount) {
-    const OptionSet& set = mount.fs;
-    VolumeOptions options;
-    // umask= is taken away from what is shown, by the generic layer.
-    uint32_t mask = mount.umask ? 0 : 022;
-    options.file_mask = static_cast<uint32_t>(set.number("fmask", mask) & 0777);
-    options.directory_mask = static_cast<uint32_t>(set.number("dmask", mask) & 0777);
+FailureOr<NameRules> parse_names(const OptionSet& set) {
+    NameRules names;
     std::string page = set.text("codepage", CodePage::standard);
     auto code_page = CodePage::find(page);
     if (!code_page)
         return Failure(Errno::inval, "codepage=" + page + ": not one of " + CodePage::names());
-    options.names.code_page = *code_page;
-    if (set.has("shortname")) options.names.style = TRY(parse_style(set.text("shortname")));
-    if (set.has("time_offset"))
-        options.utc_offset_minutes = TRY(parse_minutes(set.text("time_offset")));
-    if (set.has("utc")) options.utc_offset_minutes = 0;
-    options.quiet = set.has("quiet");
-    options.discard = set.has("discard");
-    options.list_attributes = set.has("showattr");
-    options.system_immutable = set.has("sys_immutable");
-    return options;
+    names.code_page = *code_page;
+    if (set.has("shortname")) names.style = TRY(parse_style(set.text("shortname")));
+    return names;
 }
 
 struct Hints {
@@ -146,15 +123,20 @@ public:
     }
 
     FailureOr<std::unique_ptr<Mount>> mount(Kernel& kernel, MountArgs args) const override {
-        VolumeOptions options = TRY(parse_options(args.options));
+        const OptionSet& set = args.options.fs;
+        NameRules names = TRY(parse_names(set));
+        clusters::Options options = clusters::parse_options(args.options);
+        if (set.has("time_offset") && !set.has("utc"))
+            options.utc_offset_minutes =
+                TRY(clusters::parse_minutes(set.text("time_offset"), -24 * 60, 24 * 60, 1));
         Geometry geometry = TRY(Geometry::read(*args.device));
         auto dirty = read_dirty(*args.device, geometry);
         if (!dirty) return Failure(dirty.error(), "file allocation table: cannot be read");
         Hints hints = read_fsinfo(*args.device, geometry);
         if (*dirty) hints.free.reset(); // counts from before a crash
-        return std::unique_ptr<Mount>(
-            std::make_unique<MsdosMount>(kernel, *this, std::move(args), std::move(geometry),
-                                         std::move(options), hints.free, hints.next, *dirty));
+        return std::unique_ptr<Mount>(std::make_unique<MsdosMount>(
+            kernel, *this, std::move(args), std::move(geometry), std::move(names), options,
+            hints.free, hints.next, *dirty));
     }
 
     bool can_check() const override { return true; }

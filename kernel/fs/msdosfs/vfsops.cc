@@ -16,19 +16,6 @@ namespace rump::msdosfs {
 
 namespace {
 
-Mount::Traits fat_traits() {
-    Mount::Traits traits;
-    traits.hard_links = false;
-    traits.symlinks = false;
-    traits.special_files = false;
-    traits.owners = false;
-    traits.case_sensitive = false;
-    traits.negative_names = false;
-    traits.max_file_size = file_size_max;
-    traits.link_max = 1;
-    return traits;
-}
-
 /// A directory entry for the root, which has none.
 disk::DirEntry root_entry(const Geometry& geometry) {
     disk::DirEntry entry{};
@@ -41,19 +28,21 @@ disk::DirEntry root_entry(const Geometry& geometry) {
 } // namespace
 
 MsdosMount::MsdosMount(Kernel& kernel, const FileSystemType& type, MountArgs args,
-                       Geometry geometry, VolumeOptions options, std::optional<uint32_t> free_hint,
-                       std::optional<uint32_t> next_hint, bool was_dirty)
-    : Mount(kernel, type, std::move(args), fat_traits()),
-      volume_(*this, std::move(geometry), std::move(options), free_hint, next_hint),
+                       Geometry geometry, NameRules names, const clusters::Options& options,
+                       std::optional<uint32_t> free_hint, std::optional<uint32_t> next_hint,
+                       bool was_dirty)
+    : Mount(kernel, type, std::move(args), clusters::traits(file_size_max)),
+      volume_(*this, std::move(geometry), std::move(names), options, free_hint, next_hint),
       was_dirty_(was_dirty) {
-    if (!volume_.geometry.is_fat32()) (void)volume_.numbers.add_directory(root_number(), 0, 1);
+    if (!volume_.geometry.is_fat32())
+        (void)volume_.space.numbers.add_directory(root_number(), 0, 1);
 }
 
 MsdosMount::~MsdosMount() {
     // Vnodes belong to the base class and refer to the volume; after a commit that failed, so do
     // nodes that wait for the next one.
     vnodes().drop_inactive(true);
-    (void)volume_.dirty.take();
+    (void)volume_.space.dirty.take();
 }
 
 // --- vnodes -------------------------------------------------------------------------------------
@@ -74,7 +63,7 @@ VnodeRef MsdosMount::insert_vnode(std::shared_ptr<Node> node) {
 }
 
 Result<VnodeRef> MsdosMount::vnode_of(const Entry& entry) {
-    InodeNumber number = volume_.numbers.at(entry.position);
+    InodeNumber number = volume_.space.numbers.at(entry.position);
     if (VnodeRef cached = TRY(vnodes().find(number))) return cached;
     return insert_vnode(make_node(number, entry.position, entry.raw));
 }
@@ -93,10 +82,10 @@ Result<void> MsdosMount::walk_to(uint64_t unit) {
                 auto more = directory.next(slot, entry);
                 if (!more || !*more) break;
                 if (entry.is_directory())
-                    below.push_back(
-                        make_node(volume_.numbers.at(entry.position), entry.position, entry.raw));
+                    below.push_back(make_node(volume_.space.numbers.at(entry.position),
+                                              entry.position, entry.raw));
             }
-            if (volume_.numbers.directory_of(unit) != InodeNumber(0)) return {};
+            if (volume_.space.numbers.directory_of(unit) != InodeNumber(0)) return {};
         }
         level = std::move(below);
     }
@@ -105,10 +94,10 @@ Result<void> MsdosMount::walk_to(uint64_t unit) {
 
 Result<InodeNumber> MsdosMount::directory_of(uint64_t position) {
     uint64_t unit = volume_.unit_of(position);
-    InodeNumber directory = volume_.numbers.directory_of(unit);
+    InodeNumber directory = volume_.space.numbers.directory_of(unit);
     if (directory == InodeNumber(0)) {
         TRY(walk_to(unit));
-        directory = volume_.numbers.directory_of(unit);
+        directory = volume_.space.numbers.directory_of(unit);
     }
     return directory;
 }
@@ -117,10 +106,10 @@ Result<std::unique_ptr<Vnode>> MsdosMount::load(InodeNumber number) {
     const Geometry& geometry = volume_.geometry;
     if (number == root_number())
         return std::unique_ptr<Vnode>(std::make_unique<MsdosVnode>(*this, root_node(), 0));
-    uint64_t position = TRY(volume_.numbers.position_of(number));
-    if (!geometry.in_data_area(position) && !geometry.in_root_area(position)) return Errno::stale;
+    uint64_t position = TRY(volume_.space.numbers.position_of(number));
+    if (!geometry.in_heap(position) && !geometry.in_root_area(position)) return Errno::stale;
     TRY(directory_of(position));
-    Buf sector = TRY(volume_.sector_at(position));
+    Buf sector = TRY(volume_.space.sector_at(position));
     const auto& entry = sector.as<disk::DirEntry>(position % geometry.sector_size);
     if (entry.name[0] == disk::name_end || entry.name[0] == disk::name_deleted ||
         entry.name[0] == '.' || entry.attributes & disk::attr_label)
@@ -133,17 +122,17 @@ Result<std::unique_ptr<Vnode>> MsdosMount::load(InodeNumber number) {
 // --- commits ------------------------------------------------------------------------------------
 
 Result<void> MsdosMount::epoch_collect(Transaction& tx) {
-    for (const auto& node : volume_.dirty.take()) TRY(node->collect(tx));
+    for (const auto& node : volume_.space.dirty.take()) TRY(node->collect(tx));
     if (buffers().dirty_bytes() > 0) {
         if (!marked_ && !was_dirty_) TRY(set_state(tx, false));
         marked_ = true;
         TRY(write_fsinfo(tx));
     }
-    volume_.frees.epoch_collected();
+    volume_.space.frees.epoch_collected();
     return {};
 }
 
-void MsdosMount::epoch_committed(Transaction& tx) { volume_.frees.epoch_committed(tx); }
+void MsdosMount::epoch_committed(Transaction& tx) { volume_.space.frees.epoch_committed(tx); }
 
 /// The mark of Windows in the table, and the one of Linux and Windows NT in the boot sector.
 Result<void> MsdosMount::set_state(Transaction& tx, bool clean) {
@@ -152,7 +141,7 @@ Result<void> MsdosMount::set_state(Transaction& tx, bool clean) {
     uint32_t bit = geometry.is_fat32() ? disk::fat32_clean : disk::fat16_clean;
     TRY(volume_.fat.set_state(tx, clean ? state | bit : state & ~bit));
     if (!geometry.tail_offset) return {};
-    Buf boot = TRY(volume_.sector_at(0));
+    Buf boot = TRY(volume_.space.sector_at(0));
     auto& tail = tx.modify_as<disk::BootTail>(boot, *geometry.tail_offset, WritePhase::allocation);
     tail.state = static_cast<uint8_t>(clean ? tail.state & ~disk::state_dirty
                                             : tail.state | disk::state_dirty);
@@ -161,9 +150,9 @@ Result<void> MsdosMount::set_state(Transaction& tx, bool clean) {
 
 Result<void> MsdosMount::write_fsinfo(Transaction& tx) {
     const Geometry& geometry = volume_.geometry;
-    Allocator::Hints hints = volume_.clusters.hints();
+    clusters::Allocator::Hints hints = volume_.space.clusters.hints();
     if (!geometry.fsinfo_offset || hints == written_hints_) return {};
-    Buf sector = TRY(volume_.sector_at(*geometry.fsinfo_offset));
+    Buf sector = TRY(volume_.space.sector_at(*geometry.fsinfo_offset));
     const auto& info = sector.as<disk::FsInfo>();
     if (info.lead_signature != disk::fsinfo_lead || info.signature != disk::fsinfo_signature)
         return {};
@@ -201,39 +190,13 @@ Result<void> MsdosMount::end_writing() {
 // --- questions ----------------------------------------------------------------------------------
 
 Result<StatVfs> MsdosMount::statvfs() {
-    const Geometry& geometry = volume_.geometry;
-    StatVfs s;
-    s.block_size = s.fragment_size = geometry.cluster_size;
-    s.blocks = geometry.cluster_count;
-    s.blocks_free = std::min<uint64_t>(
-        uint64_t{TRY(volume_.clusters.free_count())} + volume_.frees.waiting(), s.blocks);
-    s.blocks_available = s.blocks_free;
-    s.fsid = geometry.serial.value_or(0);
+    StatVfs s = TRY(volume_.space.statvfs());
+    s.fsid = volume_.geometry.serial.value_or(0);
     return s;
 }
 
 Result<uint64_t> MsdosMount::trim(uint64_t offset, uint64_t length, uint64_t minimum) {
-    if (read_only()) return Errno::rofs;
-    const Geometry& geometry = volume_.geometry;
-    TRY(epoch().commit(true));
-    uint64_t end = length > UINT64_MAX - offset ? UINT64_MAX : offset + length;
-    auto cluster_from = [&](uint64_t byte) {
-        if (byte <= geometry.data_offset) return first_cluster;
-        uint64_t index =
-            (byte - geometry.data_offset + geometry.cluster_size - 1) >> geometry.cluster_shift;
-        return static_cast<uint32_t>(std::min<uint64_t>(index, geometry.cluster_count)) +
-               first_cluster;
-    };
-    uint64_t total = 0;
-    TRY(volume_.clusters.each_free(
-        cluster_from(offset), cluster_from(end), [&](ClusterRun run) -> Result<void> {
-            uint64_t bytes = uint64_t{run.count} << geometry.cluster_shift;
-            if (bytes < minimum) return {};
-            TRY(device().discard(geometry.offset_of(run.first), bytes));
-            total += bytes;
-            return {};
-        }));
-    return total;
+    return volume_.space.trim(offset, length, minimum);
 }
 
 std::vector<std::pair<std::string, std::string>> MsdosMount::describe() {
@@ -254,7 +217,7 @@ std::vector<std::pair<std::string, std::string>> MsdosMount::describe() {
                                    : fmt::format("{}, only number {} in use", geometry.fat_count,
                                                  geometry.active_fat));
     facts.emplace_back("state", was_dirty_ ? "not cleanly unmounted" : "clean");
-    facts.emplace_back("code page", std::string(volume_.options.names.code_page.name()));
+    facts.emplace_back("code page", std::string(volume_.names.code_page.name()));
     return facts;
 }
 

@@ -13,7 +13,7 @@ const FileSystemType& type();
 class MsdosMount final : public Mount {
 public:
     MsdosMount(Kernel& kernel, const FileSystemType& type, MountArgs args, Geometry geometry,
-               VolumeOptions options, std::optional<uint32_t> free_hint,
+               NameRules names, const clusters::Options& options, std::optional<uint32_t> free_hint,
                std::optional<uint32_t> next_hint, bool was_dirty);
     ~MsdosMount() override;
 
@@ -50,7 +50,7 @@ private:
     const bool was_dirty_; // not cleanly unmounted before us: stays so until somebody checks it
     // Of the commit in progress only.
     bool marked_ = false;
-    std::optional<Allocator::Hints> written_hints_;
+    std::optional<clusters::Allocator::Hints> written_hints_;
 };
 
 /// The label in the root directory, as stored; empty: none. Reads the device itself.

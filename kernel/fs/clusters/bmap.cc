@@ -1,9 +1,9 @@
 // Walking and changing cluster chains.
-#include "kernel/fs/msdosfs/bmap.h"
+#include "kernel/fs/clusters/bmap.h"
 
 #include <algorithm>
 
-namespace rump::msdosfs {
+namespace rump::clusters {
 
 void Chain::add(Cluster cluster) {
     if (!runs_.empty() && runs_.back().clusters.end() == cluster.value())
@@ -14,7 +14,7 @@ void Chain::add(Cluster cluster) {
 }
 
 /// One cluster further. False: there is none.
-Result<bool> Chain::step(FatTable& fat, FatTable::Cursor& cursor, const char*& why) {
+Result<bool> Chain::step(ChainTable& fat, ChainTable::Cursor& cursor, const char*& why) {
     if (complete_) return false;
     if (known_ == 0) {
         add(*first_);
@@ -23,12 +23,12 @@ Result<bool> Chain::step(FatTable& fat, FatTable::Cursor& cursor, const char*& w
     }
     FatEntry entry = TRY(fat.get(Cluster(runs_.back().clusters.end() - 1), cursor));
     switch (entry.kind) {
-    case FatEntry::Kind::end:
-        complete_ = true;
-        return false;
     case FatEntry::Kind::free:
         why = "leads to a free cluster";
         return Errno::uclean;
+    case FatEntry::Kind::end:
+        complete_ = true;
+        return false;
     case FatEntry::Kind::bad:
         why = "leads to a bad cluster";
         return Errno::uclean;
@@ -50,9 +50,9 @@ Result<bool> Chain::step(FatTable& fat, FatTable::Cursor& cursor, const char*& w
     return true;
 }
 
-Result<std::optional<Chain::Found>> Chain::find(FatTable& fat, uint32_t index, const char*& why) {
+Result<std::optional<Chain::Found>> Chain::find(ChainTable& fat, uint32_t index, const char*& why) {
     if (index >= known_) {
-        FatTable::Cursor cursor;
+        ChainTable::Cursor cursor;
         // Past the cluster asked for only while the chain is contiguous: one extent in place of
         // two.
         while (index >= known_)
@@ -66,8 +66,8 @@ Result<std::optional<Chain::Found>> Chain::find(FatTable& fat, uint32_t index, c
         Found{{run.clusters.first + skip, run.clusters.count - skip}, index}};
 }
 
-Result<uint32_t> Chain::length(FatTable& fat, uint32_t limit, const char*& why) {
-    FatTable::Cursor cursor;
+Result<uint32_t> Chain::length(ChainTable& fat, uint32_t limit, const char*& why) {
+    ChainTable::Cursor cursor;
     while (!complete_) {
         if (known_ > limit) {
             why = "is too long";
@@ -110,7 +110,10 @@ void Chain::cut(uint32_t clusters) {
     if (!runs_.empty()) runs_.back().clusters.count = clusters - runs_.back().at;
     known_ = clusters;
     complete_ = true;
-    if (clusters == 0) first_.reset();
+    if (clusters == 0) {
+        first_.reset();
+        contiguous_ = true;
+    }
 }
 
-} // namespace rump::msdosfs
+} // namespace rump::clusters

@@ -1,24 +1,25 @@
 // Clusters that are to be freed once nothing on the device points to them any more.
 //
-// The bitmap is written before directory entries, so that a new file's clusters are marked before
-// its entry names them. Freeing wants the opposite order: first the entry goes, in one epoch, then
-// the marks, in the next.
+// The map of used clusters is written before directory entries, so that a new file's clusters are
+// marked before its entry names them. Freeing wants the opposite order: first the entry goes, in
+// one epoch, then the marks, in the next.
 //
-//     removed or cut ──add──> waiting ──epoch on the device──> cleared in the bitmap ──> free
+//     removed or cut ──add──> waiting ──epoch on the device──> cleared in the map ──> free
 //                                                                └─discard=1 epoch later─┘
 #pragma once
 
-#include "kernel/fs/exfatfs/alloc.h"
+#include "kernel/fs/clusters/alloc.h"
+#include "kernel/sys/mount.h"
 
 #include <vector>
 
-namespace rump::exfatfs {
+namespace rump::clusters {
 
 class PendingFrees {
 public:
-    PendingFrees(Mount& mount, const Geometry& geometry, FatTable& fat, Allocator& clusters,
+    PendingFrees(Mount& mount, const Heap& heap, ChainTable& table, Allocator& clusters,
                  bool discard)
-        : mount_(mount), geometry_(geometry), fat_(fat), clusters_(clusters), discard_(discard) {}
+        : mount_(mount), heap_(heap), table_(table), clusters_(clusters), discard_(discard) {}
 
     struct Clusters {
         std::vector<ClusterRun> runs;
@@ -33,6 +34,7 @@ public:
     /// Clusters that wait: as good as free to whoever asks for the volume's free space.
     uint32_t waiting();
 
+    /// The open epoch closes.
     void epoch_collected();
     /// The epoch that was closed last is on the device. What fails is logged and stays lost until a
     /// check.
@@ -49,8 +51,8 @@ private:
 
     // constant after construction
     Mount& mount_;
-    const Geometry& geometry_;
-    FatTable& fat_;
+    const Heap& heap_;
+    ChainTable& table_;
     Allocator& clusters_;
     const bool discard_;
 
@@ -61,4 +63,4 @@ private:
     uint64_t waiting_ GUARDED_BY(mutex_) = 0;
 };
 
-} // namespace rump::exfatfs
+} // namespace rump::clusters

@@ -1,17 +1,21 @@
-// Which clusters are free: an index over the file allocation table, a bit a cluster, built piece by
-// piece as it is asked for, so that mounting reads none of the table. FSInfo's counts (FAT
-// specification, 5) are hints until the whole table has been seen.
+// Which clusters are free: the map of used ones in memory, piece by piece as it is asked for, so
+// that mounting reads none of it. What the volume says of itself (FSInfo) is a hint until all was
+// seen.
 #pragma once
 
-#include "kernel/fs/msdosfs/fat.h"
+#include "kernel/fs/clusters/table.h"
+
+#include "kernel/sys/mount.h"
+
+#include "hostshim/lock.h"
 
 #include <array>
-#include <functional>
 #include <memory>
+#include <optional>
 #include <unordered_set>
 #include <vector>
 
-namespace rump::msdosfs {
+namespace rump::clusters {
 
 class Allocator;
 
@@ -34,8 +38,8 @@ private:
 
 class Allocator {
 public:
-    /// `free_hint`, `next_hint`: what FSInfo says, if it can be true.
-    Allocator(FatTable& fat, const Geometry& geometry, std::optional<uint32_t> free_hint,
+    /// `free_hint`, `next_hint`: what the volume says, if it can be true.
+    Allocator(UsageMap& map, const Heap& heap, std::optional<uint32_t> free_hint,
               std::optional<uint32_t> next_hint);
 
     struct Want {
@@ -44,15 +48,15 @@ public:
         uint32_t reserve = 0;        // so many more are kept for later, if they follow
     };
     /// A run of 1 to `want.count` free clusters, taken from `reservation` (may be null) where that
-    /// fits. Free again when `tx` is undone. The table is the caller's to mark. ENOSPC, EIO.
+    /// fits. Free again when `tx` is undone. Marked in the map. ENOSPC, EIO.
     Result<ClusterRun> take(Transaction& tx, const Want& want, Reservation* reservation);
-    /// Frees a run, in the table and here. With `keep`, it cannot be taken before release(). EIO.
+    /// Frees a run, in the map and here. With `keep`, it cannot be taken before release(). EIO.
     Result<void> free(Transaction& tx, ClusterRun run, bool keep);
     void release(ClusterRun run);
 
-    /// Free clusters. Reads the table when nobody has counted yet. EIO.
+    /// Free clusters. Reads the map when nobody has counted yet. EIO.
     Result<uint32_t> free_count();
-    /// What to write to FSInfo; none: not known.
+    /// What is known without reading anything, for the volume to say of itself.
     struct Hints {
         std::optional<uint32_t> free;
         uint32_t next;
@@ -85,15 +89,15 @@ private:
     Result<void> count_all() REQUIRES(mutex_);
 
     // constant after construction
-    FatTable& fat_;
-    const Geometry& geometry_;
+    UsageMap& map_;
+    const Heap& heap_;
 
     host::Mutex mutex_{host::Rank::fs_mount};
     std::vector<std::unique_ptr<Segment>> segments_ GUARDED_BY(mutex_); // null: not looked at yet
     std::unordered_set<Reservation*> reservations_ GUARDED_BY(mutex_);
-    std::optional<uint32_t> free_ GUARDED_BY(mutex_); // by the table; reserved clusters are free
+    std::optional<uint32_t> free_ GUARDED_BY(mutex_); // by the map; reserved clusters are free
     uint32_t segments_known_ GUARDED_BY(mutex_) = 0;
     uint32_t next_ GUARDED_BY(mutex_); // where the next new thing is looked for
 };
 
-} // namespace rump::msdosfs
+} // namespace rump::clusters

@@ -1,10 +1,10 @@
 // Finding, taking and giving back clusters.
-#include "kernel/fs/exfatfs/alloc.h"
+#include "kernel/fs/clusters/alloc.h"
 
 #include <algorithm>
 #include <bit>
 
-namespace rump::exfatfs {
+namespace rump::clusters {
 
 using host::MutexGuard;
 
@@ -22,26 +22,28 @@ void Reservation::drop() {
     owner_.drop_locked(*this);
 }
 
-Allocator::Allocator(Bitmap& bitmap, const Geometry& geometry)
-    : bitmap_(bitmap), geometry_(geometry),
-      segments_((geometry.cluster_count + segment_clusters - 1) / segment_clusters),
-      next_(first_cluster) {}
+Allocator::Allocator(UsageMap& map, const Heap& heap, std::optional<uint32_t> free_hint,
+                     std::optional<uint32_t> next_hint)
+    : map_(map), heap_(heap),
+      segments_((heap.cluster_count + segment_clusters - 1) / segment_clusters),
+      next_(first_cluster) {
+    if (free_hint && *free_hint <= heap.cluster_count) free_ = free_hint;
+    if (next_hint && heap.is_cluster(*next_hint)) next_ = *next_hint;
+}
 
 Result<Allocator::Segment*> Allocator::segment(uint32_t index) {
     if (segments_[index]) return segments_[index].get();
     auto made = std::make_unique<Segment>();
     uint32_t first = index * segment_clusters;
-    uint32_t count = std::min(segment_clusters, geometry_.cluster_count - first);
+    uint32_t count = std::min(segment_clusters, heap_.cluster_count - first);
     made->used.fill(~uint64_t{0});
-    auto bytes = std::as_writable_bytes(std::span(made->used));
-    TRY(bitmap_.read(first, bytes.first((count + 7) / 8)));
-    // Whatever the order of the host's bytes, and whatever stands behind the last cluster.
-    for (uint64_t& word : made->used) word = std::bit_cast<le64>(word);
-    for (uint32_t bit = count; bit < segment_clusters; bit++)
+    TRY(map_.read_used({Cluster(first + first_cluster), count}, made->used));
+    for (uint32_t bit = count; bit < segment_clusters; bit++) // behind the last cluster
         made->used[bit / 64] |= uint64_t{1} << bit % 64;
     for (uint64_t word : made->used) made->free += static_cast<uint32_t>(std::popcount(~word));
     segments_[index] = std::move(made);
     if (++segments_known_ == segments_.size()) {
+        // All has been seen: what the volume said of itself does not matter any more.
         uint32_t total = 0;
         for (const auto& known : segments_) total += known->free;
         for (const Reservation* kept : reservations_) total += kept->run_.count;
@@ -101,7 +103,7 @@ void Allocator::mark(ClusterRun run, bool used) {
     for (uint32_t number = run.first.value(); number < run.end(); number++) {
         uint32_t bit = number - first_cluster;
         Segment* known = segments_[bit / segment_clusters].get();
-        if (!known) continue; // will be read from the bitmap
+        if (!known) continue; // will be read from the map
         uint64_t& word = known->used[bit % segment_clusters / 64];
         uint64_t mask = uint64_t{1} << bit % 64;
         if (((word & mask) != 0) == used) continue;
@@ -138,7 +140,7 @@ Result<ClusterRun> Allocator::take(Transaction& tx, const Want& want, Reservatio
     }
     if (taken.count == 0) {
         uint32_t goal = want.goal ? want.goal->value() : next_;
-        if (!geometry_.is_cluster(goal)) goal = first_cluster;
+        if (!heap_.is_cluster(goal)) goal = first_cluster;
         ClusterRun found = TRY(find_anywhere(goal, want.count + (reservation ? want.reserve : 0)));
         taken = {found.first, std::min(found.count, want.count)};
         mark(found, true);
@@ -147,11 +149,11 @@ Result<ClusterRun> Allocator::take(Transaction& tx, const Want& want, Reservatio
             reservations_.insert(reservation);
         }
         if (!want.goal || want.goal->value() != taken.first.value()) next_ = found.end();
-        if (!geometry_.is_cluster(next_)) next_ = first_cluster;
+        if (!heap_.is_cluster(next_)) next_ = first_cluster;
     }
     if (free_) *free_ -= std::min(*free_, taken.count);
     tx.on_abort([this, taken] { release(taken); });
-    TRY(bitmap_.mark(tx, taken, true));
+    TRY(map_.set_used(tx, taken));
     return taken;
 }
 
@@ -164,14 +166,14 @@ Result<void> Allocator::free(Transaction& tx, ClusterRun run, bool keep) {
              number += std::min(segment_clusters, run.end() - number))
             TRY(segment((number - first_cluster) / segment_clusters));
     if (keep) TRY(segment((run.end() - 1 - first_cluster) / segment_clusters));
-    TRY(bitmap_.mark(tx, run, false));
+    TRY(map_.set_free(tx, run));
     if (!keep) release_locked(run);
     return {};
 }
 
 void Allocator::release_locked(ClusterRun run) {
     mark(run, false);
-    if (free_) *free_ = std::min(*free_ + run.count, geometry_.cluster_count);
+    if (free_) *free_ = std::min(*free_ + run.count, heap_.cluster_count);
 }
 
 void Allocator::release(ClusterRun run) {
@@ -190,15 +192,15 @@ Result<uint32_t> Allocator::free_count() {
     return *free_;
 }
 
-std::optional<uint32_t> Allocator::known_free() {
+Allocator::Hints Allocator::hints() {
     MutexGuard guard(mutex_);
-    return free_;
+    return {free_, next_};
 }
 
 Result<void> Allocator::each_free(uint32_t first, uint32_t end,
                                   FunctionRef<Result<void>(ClusterRun)> visit) {
     MutexGuard guard(mutex_);
-    end = std::min(end, geometry_.cluster_count + first_cluster);
+    end = std::min(end, heap_.cluster_count + first_cluster);
     for (uint32_t at = std::max(first, first_cluster); at < end;) {
         uint32_t index = (at - first_cluster) / segment_clusters;
         uint32_t segment_end = (index + 1) * segment_clusters + first_cluster;
@@ -216,4 +218,4 @@ Result<void> Allocator::each_free(uint32_t first, uint32_t end,
     return {};
 }
 
-} // namespace rump::exfatfs
+} // namespace rump::clusters

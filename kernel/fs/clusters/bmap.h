@@ -2,12 +2,12 @@
 // while the file is in core.
 #pragma once
 
-#include "kernel/fs/exfatfs/fat.h"
+#include "kernel/fs/clusters/table.h"
 
 #include <optional>
 #include <vector>
 
-namespace rump::exfatfs {
+namespace rump::clusters {
 
 /// Guarded by its node's mutex. Numbers of clusters within the file start at 0.
 class Chain {
@@ -34,9 +34,9 @@ public:
     /// Where cluster `index` of the file is; none: the chain ends before it. Walks the table as far
     /// as needed, and not past `index`'s run. EUCLEAN: the chain leads to a free, bad or impossible
     /// cluster, or round in a circle (`why` says so); EIO.
-    Result<std::optional<Found>> find(FatTable& fat, uint32_t index, const char*& why);
+    Result<std::optional<Found>> find(ChainTable& fat, uint32_t index, const char*& why);
     /// Walks to the end; the number of clusters. Errors as find.
-    Result<uint32_t> length(FatTable& fat, uint32_t limit, const char*& why);
+    Result<uint32_t> length(ChainTable& fat, uint32_t limit, const char*& why);
 
     /// How many clusters are known, and whether they are all.
     uint32_t known() const { return known_; }
@@ -56,7 +56,7 @@ private:
         uint32_t at; // the file's cluster
         ClusterRun clusters;
     };
-    Result<bool> step(FatTable& fat, FatTable::Cursor& cursor, const char*& why);
+    Result<bool> step(ChainTable& fat, ChainTable::Cursor& cursor, const char*& why);
     void add(Cluster cluster);
 
     std::optional<Cluster> first_;
@@ -69,4 +69,4 @@ private:
     uint32_t next_marker_at_ = 1;
 };
 
-} // namespace rump::exfatfs
+} // namespace rump::clusters

@@ -1,12 +1,12 @@
 // Freeing clusters one epoch after the last pointer to them went.
-#include "kernel/fs/exfatfs/frees.h"
+#include "kernel/fs/clusters/frees.h"
 
 #include "kernel/kern/kernel.h"
 #include "kernel/vfs/buffer_cache.h"
 
 #include <algorithm>
 
-namespace rump::exfatfs {
+namespace rump::clusters {
 
 using host::MutexGuard;
 
@@ -33,7 +33,7 @@ uint64_t PendingFrees::epoch() {
 
 uint32_t PendingFrees::waiting() {
     MutexGuard guard(mutex_);
-    return static_cast<uint32_t>(std::min<uint64_t>(waiting_, geometry_.cluster_count));
+    return static_cast<uint32_t>(std::min<uint64_t>(waiting_, heap_.cluster_count));
 }
 
 void PendingFrees::epoch_collected() {
@@ -63,13 +63,13 @@ void PendingFrees::epoch_committed(Transaction& tx) {
 Result<void> PendingFrees::clear(Transaction& tx, const Clusters& clusters) {
     if (clusters.kept && !clusters.runs.empty()) {
         // The file may have grown since, into other clusters.
-        FatEntry entry = TRY(fat_.get(*clusters.kept));
+        FatEntry entry = TRY(table_.get(*clusters.kept));
         if (entry.kind == FatEntry::Kind::next && entry.next == clusters.runs[0].first)
-            TRY(fat_.end_chain(tx, *clusters.kept));
+            TRY(table_.end_chain(tx, *clusters.kept));
     }
     for (ClusterRun run : clusters.runs) {
-        uint64_t bytes = uint64_t{run.count} << geometry_.cluster_shift;
-        if (clusters.metadata) mount_.buffers().forget(geometry_.offset_of(run.first), bytes);
+        uint64_t bytes = uint64_t{run.count} << heap_.cluster_shift;
+        if (clusters.metadata) mount_.buffers().forget(heap_.offset_of(run.first), bytes);
         TRY(clusters_.free(tx, run, discard_));
         if (!discard_) continue;
         MutexGuard guard(mutex_);
@@ -91,10 +91,10 @@ void PendingFrees::discard_ready(uint64_t committed) {
     }
     for (const Discard& d : ready) {
         // A hint: a device that cannot do it keeps the bytes.
-        (void)mount_.device().discard(geometry_.offset_of(d.run.first),
-                                      uint64_t{d.run.count} << geometry_.cluster_shift);
+        (void)mount_.device().discard(heap_.offset_of(d.run.first),
+                                      uint64_t{d.run.count} << heap_.cluster_shift);
         clusters_.release(d.run);
     }
 }
 
-} // namespace rump::exfatfs
+} // namespace rump::clusters

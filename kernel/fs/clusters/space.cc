@@ -1,0 +1,102 @@
+// Space: options, statvfs, trim.
+#include "kernel/fs/clusters/space.h"
+
+#include "kernel/fs/clusters/file.h"
+#include "kernel/vfs/buffer_cache.h"
+#include "kernel/vfs/epoch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+namespace rump::clusters {
+
+using host::MutexGuard;
+
+Options parse_options(const MountOptions& mount) {
+    const OptionSet& set = mount.fs;
+    Options options;
+    // umask= is taken away from what is shown, by the generic layer.
+    uint32_t mask = mount.umask ? 0 : 022;
+    options.file_mask = static_cast<uint32_t>(set.number("fmask", mask) & 0777);
+    options.directory_mask = static_cast<uint32_t>(set.number("dmask", mask) & 0777);
+    options.quiet = set.has("quiet");
+    options.discard = set.has("discard");
+    options.list_attributes = set.has("showattr");
+    options.system_immutable = set.has("sys_immutable");
+    return options;
+}
+
+FailureOr<int> parse_minutes(const std::string& text, int from, int to, int step) {
+    int minutes = 0;
+    auto parsed = std::from_chars(text.data(), text.data() + text.size(), minutes);
+    if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || minutes < from ||
+        minutes > to || minutes % step != 0)
+        return Failure(Errno::inval,
+                       fmt::format("time_offset={}: not minutes from {} to {} in steps of {}", text,
+                                   from, to, step));
+    return minutes;
+}
+
+Mount::Traits traits(uint64_t max_file_size) {
+    Mount::Traits traits;
+    traits.hard_links = false;
+    traits.symlinks = false;
+    traits.special_files = false;
+    traits.owners = false;
+    traits.case_sensitive = false;
+    traits.negative_names = false;
+    traits.max_file_size = max_file_size;
+    traits.link_max = 1;
+    return traits;
+}
+
+void DirtyFiles::add(std::shared_ptr<ClusterFile> file) {
+    MutexGuard guard(mutex_);
+    files_.push_back(std::move(file));
+}
+
+std::vector<std::shared_ptr<ClusterFile>> DirtyFiles::take() {
+    MutexGuard guard(mutex_);
+    return std::exchange(files_, {});
+}
+
+Result<Buf> Space::sector_at(uint64_t position) {
+    return mount.buffers().read(position - position % heap.sector_size, heap.sector_size);
+}
+
+Result<StatVfs> Space::statvfs() {
+    StatVfs s;
+    s.block_size = std::min(heap.cluster_size, 1u << 20);
+    s.fragment_size = heap.cluster_size;
+    s.blocks = heap.cluster_count;
+    s.blocks_free =
+        std::min<uint64_t>(uint64_t{TRY(clusters.free_count())} + frees.waiting(), s.blocks);
+    s.blocks_available = s.blocks_free;
+    return s;
+}
+
+Result<uint64_t> Space::trim(uint64_t offset, uint64_t length, uint64_t minimum) {
+    if (mount.read_only()) return Errno::rofs;
+    TRY(mount.epoch().commit(true));
+    uint64_t end = length > UINT64_MAX - offset ? UINT64_MAX : offset + length;
+    auto cluster_from = [&](uint64_t byte) {
+        if (byte <= heap.heap_offset) return first_cluster;
+        uint64_t index = (byte - heap.heap_offset + heap.cluster_size - 1) >> heap.cluster_shift;
+        return static_cast<uint32_t>(std::min<uint64_t>(index, heap.cluster_count)) + first_cluster;
+    };
+    uint64_t total = 0;
+    TRY(clusters.each_free(cluster_from(offset), cluster_from(end),
+                           [&](ClusterRun run) -> Result<void> {
+                               uint64_t bytes = heap.bytes_of(run.count);
+                               if (bytes < minimum) return {};
+                               TRY(mount.device().discard(heap.offset_of(run.first), bytes));
+                               total += bytes;
+                               return {};
+                           }));
+    return total;
+}
+
+} // namespace rump::clusters

@@ -1,0 +1,74 @@
+// Space: a mounted volume as the shared code sees it: its clusters, who waits to have them freed,
+// the numbers of its files, and the mount options that both formats know.
+#pragma once
+
+#include "kernel/fs/clusters/alloc.h"
+#include "kernel/fs/clusters/frees.h"
+#include "kernel/sys/mount.h"
+#include "kernel/sys/options.h"
+#include "kernel/vfs/dirent_numbers.h"
+
+#include <memory>
+#include <vector>
+
+namespace rump::clusters {
+
+class ClusterFile;
+
+struct Options {
+    int utc_offset_minutes = 0; // of stamps that say none, and of those that are written
+    uint32_t file_mask = 022;
+    uint32_t directory_mask = 022;
+    bool quiet = false;
+    bool discard = false;
+    bool list_attributes = false;
+    bool system_immutable = false;
+};
+/// All but the time's offset, of which each format can store others.
+Options parse_options(const MountOptions& mount);
+/// `time_offset=`: minutes within [from, to], a multiple of `step`.
+FailureOr<int> parse_minutes(const std::string& text, int from, int to, int step);
+
+/// What formats without inodes and owners promise.
+Mount::Traits traits(uint64_t max_file_size);
+
+/// Files whose directory entries a commit has yet to bring up to date. They live until it has.
+class DirtyFiles {
+public:
+    void add(std::shared_ptr<ClusterFile> file);
+    std::vector<std::shared_ptr<ClusterFile>> take();
+
+private:
+    host::Mutex mutex_{host::Rank::fs_mount};
+    std::vector<std::shared_ptr<ClusterFile>> files_ GUARDED_BY(mutex_);
+};
+
+struct Space {
+    /// All but the options must outlive it.
+    Space(Mount& mount, const Heap& heap, ChainTable& table, UsageMap& map, const Options& options,
+          std::optional<uint32_t> free_hint, std::optional<uint32_t> next_hint)
+        : mount(mount), heap(heap), table(table), options(options),
+          clusters(map, heap, free_hint, next_hint),
+          frees(mount, heap, table, clusters, options.discard) {}
+
+    Mount& mount;
+    const Heap& heap;
+    ChainTable& table;
+    const Options options;
+    Allocator clusters;
+    PendingFrees frees;
+    vfs::DirentNumbers numbers;
+    DirtyFiles dirty;
+    /// Held while a commit brings entries up to date, which takes no vnode's lock; shared while an
+    /// entry is copied out.
+    host::RwLock entries{host::Rank::fs_group};
+
+    /// The sector that holds a byte of the device. EIO.
+    Result<Buf> sector_at(uint64_t position);
+    /// Sizes and free clusters. EIO.
+    Result<StatVfs> statvfs();
+    /// As Mount::trim.
+    Result<uint64_t> trim(uint64_t offset, uint64_t length, uint64_t minimum);
+};
+
+} // namespace rump::clusters

@@ -1,0 +1,139 @@
+// Attributes and data. See vnode.h.
+#include "kernel/fs/clusters/vnode.h"
+
+#include "kernel/kern/kernel.h"
+#include "kernel/vfs/epoch.h"
+#include "kernel/vfs/generic_io.h"
+
+namespace rump::clusters {
+
+namespace {
+constexpr uint32_t write_bits = 0222;
+/// A gap behind a file's end that is larger than this is filled in transactions of its own.
+constexpr uint64_t gap_in_one = 8u << 20;
+} // namespace
+
+ClusterVnode::ClusterVnode(Mount& mount, std::shared_ptr<ClusterFile> file, uint32_t generation)
+    : Vnode(mount, file->number(), generation,
+            file->is_directory() ? FileType::dir : FileType::reg),
+      file_(std::move(file)) {}
+
+Timespec ClusterVnode::now() const { return mount().kernel().now(); }
+
+void ClusterVnode::touch() {
+    EntryChange change;
+    change.written = now();
+    file_->change(change);
+}
+
+Result<VnodeRef> ClusterVnode::symlink(Name, std::string_view, const NewNode&) {
+    return Errno::perm;
+}
+Result<void> ClusterVnode::link(Name, Vnode&) { return Errno::perm; }
+Result<void> ClusterVnode::inactive() { return file_->release_clusters(); }
+
+// --- attributes ---------------------------------------------------------------------------------
+
+Result<Attr> ClusterVnode::getattr() {
+    ASSERT(lock.held());
+    Attr attr = file_->attr();
+    attr.generation = generation();
+    attr.uid = mount().options().uid.value_or(0);
+    attr.gid = mount().options().gid.value_or(0);
+    return attr;
+}
+
+/// Only "may be written" has a bit, and that of files only. As Linux's drivers do, other permission
+/// bits are let go in silence, else no archive could be unpacked; set-id bits and owners are
+/// refused, but for `quiet`.
+Result<void> ClusterVnode::setattr(const AttrChange& change) {
+    ASSERT(lock.held_exclusive());
+    const Options& options = space().options;
+    Attr attr = TRY(getattr());
+    EntryChange entry;
+    if (change.mode) {
+        if ((*change.mode & ~0777u) && !options.quiet) return Errno::perm;
+        uint32_t all = 0777 & ~options.file_mask;
+        if (!is_dir() && (all & write_bits))
+            entry.read_only = (*change.mode & all & write_bits) == 0;
+    }
+    bool owner = (change.uid && *change.uid != attr.uid) || (change.gid && *change.gid != attr.gid);
+    if (owner && !options.quiet) return Errno::perm;
+    if (change.flags && *change.flags != attr.flags) return Errno::perm;
+    if (change.size && *change.size > attr.size) TRY(file_->extend(*change.size));
+
+    auto tx = TRY(mount().begin());
+    if (change.size && *change.size < attr.size) file_->shrink(*change.size);
+    if (change.size) entry.written = now(), entry.archive = true;
+    if (change.mtime) entry.written = change.mtime;
+    entry.accessed = change.atime;
+    entry.created = change.btime;
+    file_->change(entry);
+    tx.done();
+    return {};
+}
+
+Result<void> ClusterVnode::fsync(bool data_only) {
+    (void)data_only; // the size and the first cluster stand in the directory entry
+    return mount().epoch().commit();
+}
+
+// --- data ---------------------------------------------------------------------------------------
+
+Result<void> ClusterVnode::map(uint64_t offset, uint64_t length, ExtentList& out) {
+    ASSERT(lock.held());
+    return file_->map(offset, length, out);
+}
+
+Result<void> ClusterVnode::prepare_write(Transaction& tx, uint64_t offset, uint64_t length,
+                                         bool privileged, ExtentList& out) {
+    ASSERT(lock.held_exclusive());
+    (void)privileged;
+    return file_->prepare_write(tx, offset, length, out);
+}
+
+Result<void> ClusterVnode::finish_write(Transaction& tx, uint64_t end) {
+    ASSERT(lock.held_exclusive());
+    (void)tx;
+    file_->finish_write(end, now());
+    return {};
+}
+
+Result<size_t> ClusterVnode::write(uint64_t offset, std::span<const std::byte> data,
+                                   bool privileged) {
+    ASSERT(lock.held_exclusive());
+    uint64_t max = mount().traits().max_file_size;
+    if (offset > max || data.size() > max - offset) return Errno::fbig;
+    uint64_t size = file_->size();
+    if (data.empty() || offset < size || offset - size <= gap_in_one)
+        return Vnode::write(offset, data, privileged);
+    TRY(vfs::zero_past_end(*this, size, offset));
+    TRY(file_->extend(offset));
+    auto written = Vnode::write(offset, data, privileged);
+    if (!written) file_->shrink(size);
+    return written;
+}
+
+/// Space is taken with zeros in it, or reads as such; there is none behind the end of a file.
+Result<void> ClusterVnode::allocate(uint64_t offset, uint64_t length, bool keep_size, bool zero,
+                                    bool privileged) {
+    ASSERT(lock.held_exclusive());
+    (void)privileged;
+    uint64_t size = file_->size(), max = mount().traits().max_file_size;
+    if (offset > max || length > max - offset) return Errno::fbig;
+    uint64_t end = offset + length;
+    if (keep_size && end > size) return Errno::opnotsupp;
+    if (zero && offset < size)
+        TRY(vfs::zero_allocated(*this, offset, std::min(end, size) - offset));
+    if (end > size) TRY(file_->extend(end));
+    if (!zero && end <= size) return {};
+    auto tx = TRY(mount().begin());
+    EntryChange change;
+    change.written = now();
+    change.archive = true;
+    file_->change(change);
+    tx.done();
+    return {};
+}
+
+} // namespace rump::clusters

@@ -1,0 +1,48 @@
+// ClusterVnode: the vnode operations that do not depend on what a directory entry looks like: data,
+// attributes, the attribute bits of DOS as an extended attribute.
+#pragma once
+
+#include "kernel/fs/clusters/file.h"
+#include "kernel/sys/vnode.h"
+
+namespace rump::clusters {
+
+class ClusterVnode : public Vnode {
+public:
+    ClusterVnode(Mount& mount, std::shared_ptr<ClusterFile> file, uint32_t generation);
+    ClusterFile& file() const { return *file_; }
+
+    Result<VnodeRef> symlink(Name name, std::string_view target, const NewNode& node) override;
+    Result<void> link(Name name, Vnode& target) override;
+    Result<Attr> getattr() override;
+    Result<void> setattr(const AttrChange& change) override;
+    Result<void> fsync(bool data_only) override;
+    Result<size_t> write(uint64_t offset, std::span<const std::byte> data,
+                         bool privileged) override;
+    Result<void> map(uint64_t offset, uint64_t length, ExtentList& out) override;
+    Result<void> prepare_write(Transaction& tx, uint64_t offset, uint64_t length, bool privileged,
+                               ExtentList& out) override;
+    Result<void> finish_write(Transaction& tx, uint64_t end) override;
+    Result<void> allocate(uint64_t offset, uint64_t length, bool keep_size, bool zero,
+                          bool privileged) override;
+    bool unlinked() const override { return file_->unlinked(); }
+    bool dirty() const override { return file_->dirty(); }
+    Result<void> inactive() override;
+    // xattr.cc
+    Result<size_t> getxattr(std::string_view name, std::span<std::byte> out) override;
+    Result<void> setxattr(std::string_view name, std::span<const std::byte> value,
+                          XattrSet how) override;
+    Result<void> removexattr(std::string_view name) override;
+    Result<void> listxattr(XattrSink sink) override;
+
+protected:
+    Space& space() const { return file_->space(); }
+    Timespec now() const;
+    /// The time of change of a directory. Within a transaction.
+    void touch();
+
+private:
+    const std::shared_ptr<ClusterFile> file_;
+};
+
+} // namespace rump::clusters
