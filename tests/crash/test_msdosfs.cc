@@ -1,4 +1,4 @@
-// FAT after a cut of power: lost clusters at the worst, and nothing that was synced is
+// FAT and exFAT after a cut of power: lost clusters at the worst, and nothing that was synced is
 // lost.
 #include "tests/crash/explorer.h"
 #include "tests/support/long_run.h"
@@ -89,4 +89,8 @@ TEST_CASE("FAT16 keeps what was synced through a cut of power") {
 
 TEST_CASE("FAT32 keeps what was synced through a cut of power") {
     explore({"FAT32", "msdosfs", 10 << 20, {{"fat", "32"}, {"cluster", "512"}}});
+}
+
+TEST_CASE("exFAT keeps what was synced through a cut of power") {
+    explore({"exFAT", "exfatfs", 10 << 20, {{"cluster", "1024"}}});
 }

@@ -196,7 +196,7 @@ Result<size_t> Checker::check_set(Open& dir, size_t slot) {
         stream.name_hash = hash;
         TRY(store_set(dir, slot));
     }
-    if (second_name(stream, path)) {
+    if (second_name(stream, path) && !TRY(copy_file(dir, slot))) {
         TRY(drop_slots(dir, slot, count));
         return count;
     }
@@ -205,7 +205,9 @@ Result<size_t> Checker::check_set(Open& dir, size_t slot) {
     return count;
 }
 
-/// What a rename leaves that was cut off between its two entries. True: it is to go.
+/// What a rename leaves that was cut off between its two entries. Which of them is the old one,
+/// nothing says, and the new one may stand for a file that was replaced. True: it is to become a
+/// file of its own.
 bool Checker::second_name(const disk::StreamEntry& stream, const std::string& path) {
     if (stream.first_cluster == 0 || stream.length == 0) return false;
     auto [other, first] = paths_.emplace(stream.first_cluster.get(), path);
@@ -218,6 +220,38 @@ void Checker::check_name(const NameUnits& name, const std::string& path) {
     NameUnits folded;
     fold(name.view(), upcase_, folded);
     names_.emplace_back(folded.view());
+}
+
+/// Gives a file clusters of its own, with what is in those that it shares. False: it is a
+/// directory, its chain is too short, or there is no room.
+Result<bool> Checker::copy_file(Open& dir, size_t slot) {
+    auto& stream = entry_at<disk::StreamEntry>(dir, slot + 1);
+    if (entry_at<disk::FileEntry>(dir, slot).attributes & disk::attr_directory) return false;
+    if (bitmap_.empty()) return false;
+    uint64_t need = geometry_.clusters_for(stream.length);
+    std::vector<uint32_t> from, to;
+    uint32_t at = stream.first_cluster;
+    while (from.size() < need && geometry_.is_cluster(at)) {
+        from.push_back(at);
+        at = stream.flags & disk::flag_no_chain ? at + 1 : TRY(fat_entry(at));
+    }
+    uint32_t end = geometry_.cluster_count + first_cluster;
+    for (uint32_t n = first_cluster; n < end && to.size() < from.size(); n++)
+        if (!marked(n) && !owned_[n]) to.push_back(n);
+    if (from.size() < need || to.size() < need) return false;
+    std::vector<std::byte> bytes(geometry_.cluster_size);
+    for (size_t i = 0; i < need; i++) {
+        TRY(device_.read(geometry_.offset_of(Cluster(from[i])), bytes));
+        TRY(device_.write(geometry_.offset_of(Cluster(to[i])), bytes));
+        TRY(set_fat_entry(to[i], i + 1 < need ? to[i + 1] : disk::fat_end));
+        uint32_t bit = to[i] - first_cluster;
+        bitmap_[bit / 8] |= std::byte{static_cast<uint8_t>(1u << bit % 8)};
+    }
+    bitmap_changed_ = true;
+    stream.first_cluster = to[0];
+    stream.flags = disk::flag_allocation;
+    TRY(store_set(dir, slot));
+    return true;
 }
 
 Result<void> Checker::check_file(Open& dir, size_t slot, const std::string& path) {

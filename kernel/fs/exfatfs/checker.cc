@@ -231,7 +231,7 @@ Result<void> Checker::check_bitmap() {
         else if (lost++ == 0)
             first_lost = cluster;
     }
-    bool mend = false;
+    bool mend = bitmap_changed_;
     if (unmarked > 0)
         mend |= wrong("cluster-not-marked", fmt::format("cluster {}", first_unmarked),
                       fmt::format("{} clusters of files are marked as free", unmarked));

@@ -64,6 +64,7 @@ private:
     const char* examine_set(const Open& dir, size_t slot, NameUnits& name) const;
     Result<void> check_file(Open& dir, size_t slot, const std::string& path);
     bool second_name(const disk::StreamEntry& stream, const std::string& path);
+    Result<bool> copy_file(Open& dir, size_t slot);
     Result<void> check_extras(const Open& dir, size_t slot, const std::string& path);
     Result<void> drop_slots(Open& dir, size_t first, size_t count);
     Result<void> store_set(Open& dir, size_t slot);
@@ -89,6 +90,7 @@ private:
     std::vector<bool> owned_; // by cluster number: some file's
     std::vector<uint32_t> bitmap_clusters_;
     std::vector<std::byte> bitmap_;
+    bool bitmap_changed_ = false;
     std::unordered_map<uint32_t, std::string> paths_; // of files, by first cluster
     std::vector<Open> pending_;                       // directories to be looked at
     std::vector<std::u16string> names_;               // of the directory at hand, folded

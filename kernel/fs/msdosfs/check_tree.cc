@@ -162,6 +162,30 @@ Result<void> Checker::drop_entry(Open& dir, size_t slot) {
     }
 }
 
+/// Gives a file clusters of its own, with what is in those that it shares. False: its chain is too
+/// short, or there is no room.
+Result<bool> Checker::copy_file(Open& dir, size_t slot) {
+    disk::DirEntry& entry = entry_at(dir, slot);
+    uint64_t need = geometry_.clusters_for(entry.size);
+    std::vector<uint32_t> from, to;
+    for (uint32_t at = first_of(entry, geometry_); from.size() < need && geometry_.is_cluster(at);
+         at = table_[at])
+        from.push_back(at);
+    for (uint32_t n = first_cluster; n < table_.size() && to.size() < from.size(); n++)
+        if (table_[n] == 0) to.push_back(n);
+    if (from.size() < need || to.size() < need) return false;
+    std::vector<std::byte> bytes(geometry_.cluster_size);
+    for (size_t i = 0; i < need; i++) {
+        TRY(device_.read(geometry_.offset_of(Cluster(from[i])), bytes));
+        TRY(device_.write(geometry_.offset_of(Cluster(to[i])), bytes));
+        table_[to[i]] = i + 1 < need ? to[i + 1] : end_mark();
+    }
+    table_changed_ = true;
+    set_first(entry, to[0], geometry_);
+    TRY(write_slot(dir, slot));
+    return true;
+}
+
 /// Both names of an entry, once each in a directory.
 void Checker::check_name(Open& dir, size_t slot, size_t first, const LongName& long_name) {
     const disk::DirEntry& entry = entry_at(dir, slot);
@@ -264,10 +288,13 @@ Result<void> Checker::check_file(Open& dir, size_t slot, const std::string& path
     disk::DirEntry& entry = entry_at(dir, slot);
     uint32_t first = first_of(entry, geometry_);
     if (first != 0 && entry.size != 0) {
-        // What a rename leaves that was cut off between its two entries.
+        // What a rename leaves that was cut off between its two entries. Which of them is the old
+        // one, nothing says, and the new one may stand for a file that was replaced: both stay.
         auto [other, alone] = paths_.emplace(first, path);
-        if (!alone && wrong("two-names", path, "is the same file as " + other->second))
-            return drop_entry(dir, slot);
+        if (!alone && wrong("two-names", path, "is the same file as " + other->second)) {
+            if (!TRY(copy_file(dir, slot))) return drop_entry(dir, slot);
+            first = first_of(entry, geometry_);
+        }
     }
     uint64_t need = geometry_.clusters_for(entry.size);
     Walk chain;

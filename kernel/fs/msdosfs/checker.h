@@ -69,6 +69,7 @@ private:
     void check_name(Open& dir, size_t slot, size_t first, const LongName& long_name);
     Result<void> drop_orphans(Open& dir, size_t from, size_t to);
     Result<void> drop_entry(Open& dir, size_t slot);
+    Result<bool> copy_file(Open& dir, size_t slot);
     Result<void> write_slot(Open& dir, size_t slot);
     disk::DirEntry& entry_at(Open& dir, size_t slot) {
         return *reinterpret_cast<disk::DirEntry*>(dir.bytes.data() + slot * disk::dirent_size);
