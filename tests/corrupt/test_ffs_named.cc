@@ -428,6 +428,27 @@ TEST_CASE("what is marked for others is read and not written") {
             i.put(i.super().flags, disk::flag_netbsd_quota2);
         },
         "has quotas of NetBSD inside");
+    const auto freebsd = [](Image& i, uint32_t flags) {
+        i.put(i.super().sblockactualloc, i.geo().superblock_offset);
+        i.put(i.super().flags, flags);
+    };
+    writing_reports(
+        [=](Image& i) {
+            freebsd(i, disk::flag_softdep | disk::flag_suj);
+            i.super().clean = 0;
+        },
+        "has a soft updates journal that was not replayed; run FreeBSD's fsck_ffs");
+    writing_reports([=](Image& i) { freebsd(i, disk::flag_needs_fsck); },
+                    "is marked as needing a check");
+    writing_reports(
+        [=](Image& i) {
+            freebsd(i, disk::flag_freebsd_metackhash);
+            i.put(i.super().metackhash, disk::ck_dir);
+        },
+        "keeps check hashes of a kind that is not known here");
+    for (const Format& f : {formats[0], formats[1]})
+        reports_in(f, [](Image& i) { i.put(i.super().old_postblformat, UINT32_MAX); },
+                   "has cylinder groups in the format of 4.2BSD", true, {});
     reports([](Image& i) { i.put(i.super().snapinum[0], 0x7fffffff); }, "");
 }
 
@@ -453,6 +474,18 @@ TEST_CASE("cylinder groups that lie are named when they are needed") {
         reports_in(f, group(&G::initediblk, UINT32_MAX), g + "initediblk is wrong", true,
                    {"/other"});
         reports_in(f, group(&G::initediblk, 3), g + "initediblk is wrong", true, {"/other"});
+    }
+}
+
+TEST_CASE("what belongs to a group that lies is lost to it, and the mount goes on") {
+    for (const Format& f : logged) {
+        Image image = good_image(f);
+        image.put(image.group().irotor, UINT32_MAX);
+        // Not through the log, which would put the group right.
+        image.put(image.super().flags, 0);
+        const Seen seen = look(image, true);
+        CHECK(seen.log.find("cylinder group 0: irotor is wrong") != std::string::npos);
+        CHECK(seen.readable.at("/other") == 5000);
     }
 }
 
@@ -490,6 +523,27 @@ TEST_CASE("a group's maps and counts that lie are found by check, and mended") {
     check_finds(
         [](Image& i) { i.put(i.at<disk::Csum>(i.geo().bytes(i.geo().csaddr)).nbfree, 0x7fffffff); },
         "summary");
+}
+
+TEST_CASE("check compares the superblock with its copy, and free inodes with nothing") {
+    check_finds(
+        [](Image& i) {
+            const auto at = i.geo().bytes(i.geo().cg_super(i.geo().ncg - 1));
+            i.put(i.at<disk::Superblock>(at).ipg, 1);
+        },
+        "superblock-copy: superblock copy of group");
+    check_finds(
+        [](Image& i) {
+            i.inodes["free"] = i.inodes.at("attr") + 1;
+            i.size("free", 1);
+        },
+        "inode-partial");
+    check_finds(
+        [](Image& i) {
+            i.inodes["free"] = i.inodes.at("attr") + 1;
+            i.point("free", 0, i.pointer("other", 0));
+        },
+        "inode-partial");
 }
 
 TEST_CASE("inodes that lie are named, and the others are read") {

@@ -4,6 +4,8 @@
 
 #include "kernel/fs/ffs/ffs.h"
 #include "kernel/fs/ffs/geometry.h"
+#include "kernel/fs/ffs/group.h"
+#include "kernel/fs/ffs/inode.h"
 #include "kernel/kern/kernel.h"
 #include "kernel/vfs/vfs_ops.h"
 
@@ -279,4 +281,116 @@ TEST_CASE("option log says why there can be none, and changes nothing") {
     geometry(*freebsd).order.set(sb.sblockactualloc, disk::superblock_ufs2);
     REQUIRE(freebsd->write(disk::superblock_ufs2, std::as_bytes(std::span(&sb, 1))).ok());
     CHECK_THAT(refusal(*freebsd), Catch::Contains("FreeBSD made this file system"));
+}
+
+namespace {
+
+disk::Dinode2 dinode(host::BlockDevice& device, uint64_t number) {
+    const Geometry geo = geometry(device);
+    disk::Dinode2 d;
+    REQUIRE(device
+                .read(geo.bytes(geo.inode_block(number)) + geo.inode_offset(number),
+                      std::as_writable_bytes(std::span(&d, 1)))
+                .ok());
+    return d;
+}
+
+/// An empty file system with the check hashes of FreeBSD.
+std::unique_ptr<host::BlockDevice> make_hashed(const char* order) {
+    auto device = make(24u << 20, {{"O", "2"}, {"B", order}, {"b", "16k"}, {"f", "2k"}});
+    disk::Superblock sb = superblock(*device);
+    const ByteOrder o = geometry(*device).order;
+    o.set(sb.sblockactualloc, disk::superblock_ufs2);
+    o.set(sb.flags, disk::flag_freebsd_metackhash);
+    o.set(sb.metackhash, disk::ck_superblock | disk::ck_cylgrp | disk::ck_inode);
+    REQUIRE(device->write(disk::superblock_ufs2, std::as_bytes(std::span(&sb, 1))).ok());
+    const Geometry geo = geometry(*device);
+    std::vector<std::byte> block(geo.bsize);
+    for (uint32_t cg = 0; cg < geo.ncg; ++cg) {
+        REQUIRE(device->read(geo.bytes(geo.cg_block(cg)), block).ok());
+        set_group_hash(geo, block);
+        REQUIRE(device->write(geo.bytes(geo.cg_block(cg)), block).ok());
+    }
+    const uint64_t at = geo.bytes(geo.inode_block(2)) + geo.inode_offset(2);
+    std::vector<std::byte> raw(geo.inode_size);
+    REQUIRE(device->read(at, raw).ok());
+    const InodeState s = decode_inode(geo, raw);
+    encode_inode(geo, s, s.nlink, raw);
+    REQUIRE(device->write(at, raw).ok());
+    std::vector<std::byte> bytes(geo.superblock_bytes);
+    REQUIRE(device->read(disk::superblock_ufs2, bytes).ok());
+    o.set(reinterpret_cast<disk::Superblock*>(bytes.data())->ckhash, superblock_hash(bytes));
+    REQUIRE(device->write(disk::superblock_ufs2, bytes).ok());
+    return device;
+}
+
+void flip(host::BlockDevice& device, uint64_t at) {
+    std::array<std::byte, 1> byte{};
+    REQUIRE(device.read(at, byte).ok());
+    byte[0] ^= std::byte{1};
+    REQUIRE(device.write(at, byte).ok());
+}
+
+} // namespace
+
+TEST_CASE("the check hash is CRC32C from all ones, not inverted") {
+    const std::string_view digits = "123456789";
+    CHECK(check_hash(std::as_bytes(std::span(digits))) == ~0xe3069283u);
+}
+
+TEST_CASE("FreeBSD's check hashes are kept in superblock, groups and inodes") {
+    for (const char* order : {"le", "be"}) {
+        auto device = make_hashed(order);
+        REQUIRE(check(*device) == nothing);
+        Kernel kernel;
+        Mount& mount = mount_on(kernel, *device);
+        {
+            VnodeRef top = *mount.root();
+            for (int i = 0; i < 300; ++i)
+                REQUIRE(
+                    vfs::create(*top, "f" + std::to_string(i), {FileType::reg, 0644, 0, {}}, root)
+                        .ok());
+            for (int i = 0; i < 300; i += 3)
+                REQUIRE(vfs::unlink(*top, "f" + std::to_string(i), root).ok());
+        }
+        REQUIRE(kernel.unmount(mount, false).ok());
+        CHECK(check(*device) == nothing);
+        const Geometry geo = geometry(*device);
+        const auto finds = [&](uint64_t at, const char* code) {
+            auto damaged = host::make_memory_overlay(*device);
+            flip(*damaged, at);
+            const auto found = check(*damaged);
+            INFO(code);
+            CHECK(std::find(found.begin(), found.end(), code) != found.end());
+        };
+        finds(geo.bytes(geo.cg_block(1)) + geo.cgsize - 1, "group-check-hash");
+        finds(geo.bytes(geo.inode_block(2)) + geo.inode_offset(2) + 32, "inode-check-hash");
+        finds(disk::superblock_ufs2 + offsetof(disk::Superblock, fsmnt), "superblock-check-hash");
+    }
+}
+
+TEST_CASE("directories of FreeBSD know how deep they are") {
+    auto device = make_hashed("le");
+    uint64_t numbers[3] = {};
+    {
+        Kernel kernel;
+        Mount& mount = mount_on(kernel, *device);
+        {
+            VnodeRef top = *mount.root();
+            VnodeRef dir = top;
+            for (int i = 0; i < 3; ++i) {
+                dir = *vfs::mkdir(*dir, "d", {FileType::dir, 0755, 0, {}}, root);
+                numbers[i] = dir->number().value();
+            }
+            dir = *vfs::lookup(**vfs::lookup(*top, "d", root), "d", root);
+            REQUIRE(vfs::rename(*dir, "d", *top, "moved", vfs::RenameMode::replace, root).ok());
+        }
+        REQUIRE(kernel.unmount(mount, false).ok());
+    }
+    const ByteOrder o = geometry(*device).order;
+    CHECK(o.get(dinode(*device, 2).freelink) == 0);
+    CHECK(o.get(dinode(*device, numbers[0]).freelink) == 1);
+    CHECK(o.get(dinode(*device, numbers[1]).freelink) == 2);
+    CHECK(o.get(dinode(*device, numbers[2]).freelink) == 1);
+    CHECK(check(*device) == nothing);
 }

@@ -65,6 +65,51 @@ void Checker::compare_totals() {
     }
 }
 
+Result<void> Checker::superblocks() {
+    const ByteOrder o = geo_.order;
+    std::vector<std::byte> bytes(geo_.superblock_bytes);
+    TRY(device_.read(geo_.superblock_offset, bytes));
+    if ((geo_.metackhash & disk::ck_superblock) != 0 && superblock_hash(bytes) != o.get(sb_.ckhash))
+        found("superblock-check-hash", "superblock", "check hash is wrong", true);
+    const uint64_t place = geo_.bytes(geo_.cg_super(geo_.ncg - 1));
+    disk::Superblock copy;
+    TRY(device_.read(place, std::as_writable_bytes(std::span(&copy, 1))));
+    using S = disk::Superblock;
+    // What never changes: the others may be as they were when the file system was made.
+    constexpr std::pair<raw32 S::*, std::string_view> fields[] = {
+        {&S::sblkno, "sblkno"},
+        {&S::cblkno, "cblkno"},
+        {&S::iblkno, "iblkno"},
+        {&S::dblkno, "dblkno"},
+        {&S::ncg, "ncg"},
+        {&S::bsize, "bsize"},
+        {&S::fsize, "fsize"},
+        {&S::frag, "frag"},
+        {&S::bmask, "bmask"},
+        {&S::fmask, "fmask"},
+        {&S::bshift, "bshift"},
+        {&S::fshift, "fshift"},
+        {&S::fragshift, "fragshift"},
+        {&S::fsbtodb, "fsbtodb"},
+        {&S::sbsize, "sbsize"},
+        {&S::nindir, "nindir"},
+        {&S::inopb, "inopb"},
+        {&S::cssize, "cssize"},
+        {&S::ipg, "ipg"},
+        {&S::fpg, "fpg"},
+        {&S::magic, "magic"},
+    };
+    for (const auto& [field, name] : fields) {
+        if (o.get(copy.*field) == o.get(sb_.*field)) continue;
+        if (!found("superblock-copy", fmt::format("superblock copy of group {}", geo_.ncg - 1),
+                   fmt::format("{} disagrees with the superblock", name), true))
+            return {};
+        std::memcpy(bytes.data(), &sb_, sizeof sb_);
+        return device_.write(place, bytes);
+    }
+    return {};
+}
+
 Result<void> Checker::finish() {
     const ByteOrder o = geo_.order;
     if (totals_known_) compare_totals();
@@ -112,7 +157,10 @@ FailureOr<Geometry> open_geometry(host::BlockDevice& device, FoundSuperblock& sb
     if (!found) return Failure(found.error(), "the superblock cannot be read");
     if (!*found) return Failure(Errno::inval, "no FFS superblock at 0, 8, 64 or 256 KiB");
     sb = std::move(**found);
-    return Geometry::validate(sb.raw, sb.order, sb.offset, device.size());
+    Geometry geo = TRY(Geometry::validate(sb.raw, sb.order, sb.offset, device.size()));
+    if (auto read = read_apple_label(device, geo); !read)
+        return Failure(read.error(), "the label cannot be read");
+    return geo;
 }
 
 } // namespace
@@ -145,6 +193,7 @@ FailureOr<CheckReport> check_volume(host::BlockDevice& device, const CheckOption
     Checker checker(*use, geo, sb.raw, options, report);
     checker.set_unlinked(std::move(unlinked));
     const auto run = [&]() -> Result<void> {
+        TRY(checker.superblocks());
         TRY(checker.blocks_and_sizes());
         TRY(checker.pathnames());
         TRY(checker.connectivity());

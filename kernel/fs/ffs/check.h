@@ -47,6 +47,8 @@ public:
     /// mount frees them.
     void set_unlinked(std::unordered_set<uint64_t> numbers) { unlinked_ = std::move(numbers); }
 
+    /// The superblock's check hash, and its copy in the last group.
+    Result<void> superblocks();
     Result<void> blocks_and_sizes();
     Result<void> pathnames();
     Result<void> connectivity();
@@ -67,6 +69,7 @@ private:
     // phase 1 (check_inodes.cc)
     Result<void> group_inodes(uint32_t cg, uint32_t count);
     Result<void> inode(uint64_t number, std::span<const std::byte> raw);
+    Result<void> partial_inode(uint64_t number, const InodeState& s);
     Result<bool> claim_file(uint64_t number, std::span<const std::byte> raw, uint64_t& sectors);
     Result<bool> claim_indirect(uint64_t number, uint64_t address, unsigned level, uint64_t blocks,
                                 uint64_t& sectors);

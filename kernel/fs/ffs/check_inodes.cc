@@ -143,10 +143,24 @@ Result<bool> Checker::claim_file(uint64_t number, std::span<const std::byte> raw
     return good;
 }
 
+/// An inode that is free has neither size nor addresses: other systems trust that.
+Result<void> Checker::partial_inode(uint64_t number, const InodeState& s) {
+    const auto map = std::span(s.area).first(size_t{pointer_count} * geo_.pointer_size);
+    const bool empty =
+        s.size == 0 && s.extsize == 0 &&
+        std::all_of(map.begin(), map.end(), [](std::byte b) { return b == std::byte{0}; });
+    if (empty ||
+        !found("inode-partial", inode_place(number), "is free, and has a size or blocks", true))
+        return {};
+    InodeState cleared;
+    cleared.gen = s.gen;
+    return store(number, cleared);
+}
+
 Result<void> Checker::inode(uint64_t number, std::span<const std::byte> raw) {
     const InodeState s = decode_inode(geo_, raw);
     CheckedInode& info = inodes_[number];
-    if (s.mode == 0) return {};
+    if (s.mode == 0) return partial_inode(number, s);
     info.state = CheckedInode::State::bad;
     info.nlink = s.nlink;
     const FileType type = mode_to_type(s.mode);

@@ -246,7 +246,7 @@ struct Dinode2 {
     raw64 extb[ext_count];
     raw64 db[direct_count], ib[indirect_count];
     raw64 modrev;
-    raw32 freelink; // FreeBSD: next unreferenced inode
+    raw32 freelink; // FreeBSD: next unreferenced inode; a directory's depth below the root
     raw32 ckhash;   // FreeBSD: CRC32C of the inode
     raw32 spare[2];
 };

@@ -281,6 +281,16 @@ Result<std::optional<FoundSuperblock>> find_superblock(host::BlockDevice& device
     return std::optional<FoundSuperblock>{};
 }
 
+Result<void> read_apple_label(host::BlockDevice& device, Geometry& geo) {
+    if (geo.ufs2 || geo.order.order() != std::endian::big) return {};
+    std::array<std::byte, 4> label{};
+    TRY(device.read(disk::apple_label_offset, label));
+    be32 magic;
+    std::memcpy(&magic, label.data(), sizeof magic);
+    if (magic == disk::apple_label_magic) geo.dirblk = disk::dirblk_apple;
+    return {};
+}
+
 uint32_t check_hash(std::span<const std::byte> bytes) {
     // ISA-L computes the reflected CRC from the given start without the final
     // inversion, as FreeBSD's calculate_crc32c does.

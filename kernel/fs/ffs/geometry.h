@@ -143,6 +143,9 @@ struct FoundSuperblock {
 /// Looks at 64, 8, 0 and 256 KiB. None: no FFS. EIO. Does not validate.
 Result<std::optional<FoundSuperblock>> find_superblock(host::BlockDevice& device);
 
+/// Apple's label before the file system says that its directories have larger chunks. EIO.
+Result<void> read_apple_label(host::BlockDevice& device, Geometry& geo);
+
 /// CRC32C as the check hashes of FreeBSD use it: from ~0, not inverted at the
 /// end.
 uint32_t check_hash(std::span<const std::byte> bytes);

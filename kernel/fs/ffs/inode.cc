@@ -39,6 +39,7 @@ InodeState decode_inode(const Geometry& geo, std::span<const std::byte> raw) {
         s.blksize = o.get(d.blksize);
         s.extsize = o.get(d.extsize);
         for (unsigned i = 0; i < disk::ext_count; ++i) s.extb[i] = o.get(d.extb[i]);
+        if (s.is_dir()) s.depth = o.get(d.freelink);
         std::memcpy(s.area.data(), &d.db, 120);
         return s;
     }
@@ -82,6 +83,7 @@ void encode_inode(const Geometry& geo, const InodeState& s, uint16_t nlink,
         o.set(d.flags, s.flags);
         o.set(d.blksize, s.blksize);
         o.set(d.extsize, s.extsize);
+        if (s.is_dir() || s.mode == 0) o.set(d.freelink, s.depth);
         for (unsigned i = 0; i < disk::ext_count; ++i) o.set(d.extb[i], s.extb[i]);
         std::memcpy(&d.db, s.area.data(), 120);
         o.set(d.ckhash, 0);

@@ -37,6 +37,7 @@ struct InodeState {
     uint32_t flags = 0;
     uint32_t blksize = 0;
     uint32_t extsize = 0;
+    uint32_t depth = 0; // FreeBSD: of a directory, below the root
     std::array<uint64_t, disk::ext_count> extb{};
     /// Block addresses or a short symlink's target, as on disk.
     std::array<std::byte, 120> area{};

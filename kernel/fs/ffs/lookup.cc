@@ -129,6 +129,7 @@ Result<VnodeRef> FfsVnode::make_once(Name name, const NewNode& node, std::string
         TRY(set_attribute(tx, made, x.name, x.value, XattrSet::any));
     if (dir) {
         TRY(make_dots(tx, made, inode_->number(), node.privileged));
+        if (v.geo.freebsd) s.depth = inode_->state.depth + 1;
         inode_->begin_change(tx);
         ++inode_->state.nlink;
     }

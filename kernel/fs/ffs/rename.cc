@@ -40,6 +40,8 @@ private:
 Result<void> Rename::new_parent(Inode& dir, Inode& old_parent, Inode& parent) {
     parent.begin_change(tx_);
     ++parent.state.nlink;
+    dir.begin_change(tx_);
+    if (volume_.geo.freebsd) dir.state.depth = parent.state.depth + 1;
     old_parent.begin_change(tx_);
     if (old_parent.state.nlink > 0) old_parent.drop_link(tx_);
     return retarget_name(tx_, dir, "..", parent.number(), FileType::dir);

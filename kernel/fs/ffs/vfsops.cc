@@ -347,13 +347,8 @@ FailureOr<std::unique_ptr<Mount>> FfsType::mount(Kernel& kernel, MountArgs args)
         found = TRY(require_superblock(*args.device));
         geo = TRY(require_geometry(found, args.device->size()));
     }
-    std::array<std::byte, 4> label{};
-    if (args.device->read(disk::apple_label_offset, label).ok()) {
-        be32 magic;
-        std::memcpy(&magic, label.data(), sizeof magic);
-        if (magic == disk::apple_label_magic && !geo.ufs2 && geo.order.order() == std::endian::big)
-            geo.dirblk = disk::dirblk_apple;
-    }
+    if (auto read = read_apple_label(*args.device, geo); !read)
+        return Failure(read.error(), "the label cannot be read");
     auto mount = std::make_unique<FfsMount>(kernel, *this, std::move(args), geo,
                                             std::move(found.bytes), log);
     if (auto ready = mount->prepare(); !ready)

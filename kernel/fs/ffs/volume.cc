@@ -95,29 +95,40 @@ Result<void> Volume::write_inode(Transaction& tx, Inode& inode) {
     return {};
 }
 
-Result<void> Volume::collect(Transaction& tx) {
-    std::vector<Inode*> dirty;
-    std::vector<Freed> freed;
-    {
-        MutexGuard guard(mutex_);
-        dirty.swap(dirty_);
-        ASSERT(sealed_.empty() && doomed_sealed_.empty());
-        if (logged_) freed = open_;
-        sealed_.swap(open_);
-        doomed_sealed_.swap(doomed_open_);
-    }
+Result<void> Volume::store_dirty(Transaction& tx, std::span<Inode* const> dirty) {
     for (Inode* inode : dirty) {
         TRY(write_inode(tx, *inode));
         inode->dirty_.store(false, std::memory_order_relaxed);
         inode->fresh = false;
         const uint16_t open = inode->deferred_open_.exchange(0, std::memory_order_relaxed);
         if (open == 0) continue;
-        inode->deferred_sealed_.store(open, std::memory_order_relaxed);
+        inode->deferred_sealed_.fetch_add(open, std::memory_order_relaxed);
         MutexGuard guard(mutex_);
         deferred_.push_back(inode);
     }
-    for (const Freed& f : freed) TRY(apply(tx, f, true));
-    return alloc.collect(tx);
+    return {};
+}
+
+Result<void> Volume::collect(Transaction& tx) {
+    std::vector<Inode*> dirty;
+    std::vector<Freed> freed;
+    {
+        MutexGuard guard(mutex_);
+        dirty.swap(dirty_);
+        if (logged_) freed = open_;
+        // What an epoch sealed that could not be collected goes with this one.
+        sealed_.insert(sealed_.end(), open_.begin(), open_.end());
+        open_.clear();
+        std::move(doomed_open_.begin(), doomed_open_.end(), std::back_inserter(doomed_sealed_));
+        doomed_open_.clear();
+    }
+    // An error has been reported and taints the mount; the space stays lost until check.
+    for (const Freed& f : freed) (void)apply(tx, f, true);
+    auto collected = store_dirty(tx, dirty);
+    if (collected) collected = alloc.collect(tx);
+    if (!collected) // the buffers are as they were
+        for (Inode* inode : dirty) mark_dirty(*inode);
+    return collected;
 }
 
 void Volume::committed(Transaction& tx) {

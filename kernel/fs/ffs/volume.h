@@ -101,6 +101,7 @@ private:
     };
     void add_freed(Transaction& tx, const Freed& freed);
     Result<void> write_inode(Transaction& tx, Inode& inode);
+    Result<void> store_dirty(Transaction& tx, std::span<Inode* const> dirty);
     Result<void> reap_now(Transaction& tx, Inode& inode);
     Result<void> apply(Transaction& tx, const Freed& freed, bool embargo);
 
