@@ -466,6 +466,13 @@ TEST_CASE("cylinder groups that lie are named when they are needed") {
     writing_reports(group(&G::clustersumoff, UINT32_MAX - 3), g + "clustersumoff is wrong");
     writing_reports(group(&G::clusteroff, 8192), g + "clusteroff is wrong");
     writing_reports(group(&G::nclusterblks, 1u << 30), g + "nclusterblks is wrong");
+    // Maps that share bytes.
+    writing_reports([](Image& i) { i.put(i.group().freeoff, i.get(i.group().iusedoff) + 8); },
+                    g + "freeoff is wrong");
+    writing_reports([](Image& i) { i.put(i.group().clusteroff, i.get(i.group().freeoff)); },
+                    g + "clusteroff is wrong");
+    writing_reports([](Image& i) { i.put(i.group().clustersumoff, i.get(i.group().iusedoff)); },
+                    g + "clustersumoff is wrong");
     writing_reports(group(&G::rotor, UINT32_MAX), g + "rotor is wrong");
     writing_reports(group(&G::frotor, 1u << 20), g + "frotor is wrong");
     writing_reports(group(&G::irotor, UINT32_MAX), g + "irotor is wrong");

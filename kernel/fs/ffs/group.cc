@@ -14,6 +14,23 @@ bool fits(uint64_t offset, uint64_t length, uint64_t limit) {
     return offset >= sizeof(CylinderGroup) && offset <= limit && length <= limit - offset;
 }
 
+/// Maps that share bytes change each other.
+class Disjoint {
+public:
+    /// False when it overlaps one that was added before.
+    bool add(uint64_t offset, uint64_t length) {
+        if (length == 0) return true;
+        for (size_t i = 0; i < count_; ++i)
+            if (offset < ranges_[i].second && ranges_[i].first < offset + length) return false;
+        ranges_[count_++] = {offset, offset + length};
+        return true;
+    }
+
+private:
+    std::array<std::pair<uint64_t, uint64_t>, 6> ranges_{};
+    size_t count_ = 0;
+};
+
 } // namespace
 
 Result<GroupMaps> check_group(const Geometry& geo, uint32_t cg, std::span<const std::byte> block,
@@ -35,24 +52,29 @@ Result<GroupMaps> check_group(const Geometry& geo, uint32_t cg, std::span<const 
         if (inited > niblk || inited % geo.inopb != 0) return bad("initediblk");
     }
     const uint64_t limit = block.size();
+    Disjoint taken;
+    const auto place = [&](uint64_t offset, uint64_t length) {
+        return fits(offset, length, limit) && taken.add(offset, length);
+    };
     m.inodes = o.get(h.iusedoff);
     m.frags = o.get(h.freeoff);
-    if (!fits(m.inodes, (geo.ipg + 7) / 8, limit)) return bad("iusedoff");
-    if (!fits(m.frags, (geo.fpg + 7) / 8, limit)) return bad("freeoff");
+    if (!place(m.inodes, (geo.ipg + 7) / 8)) return bad("iusedoff");
+    if (!place(m.frags, (geo.fpg + 7) / 8)) return bad("freeoff");
     if (geo.contigsumsize > 0) {
         m.cluster_sums = o.get(h.clustersumoff);
         m.clusters = o.get(h.clusteroff);
         m.cluster_count = o.get(h.nclusterblks);
-        if (!fits(m.cluster_sums, (uint64_t{geo.contigsumsize} + 1) * 4, limit))
+        // Counted from 1: the first place is not used, and may be another's.
+        if (!place(m.cluster_sums + uint64_t{4}, uint64_t{geo.contigsumsize} * 4))
             return bad("clustersumoff");
         if (m.cluster_count != m.frag_count >> geo.fragshift) return bad("nclusterblks");
-        if (!fits(m.clusters, (m.cluster_count + 7) / 8, limit)) return bad("clusteroff");
+        if (!place(m.clusters, (m.cluster_count + 7) / 8)) return bad("clusteroff");
     }
     if (geo.old_tables()) {
         m.cylinder_totals = o.get(h.old_btotoff);
         m.cylinder_blocks = o.get(h.old_boff);
-        if (!fits(m.cylinder_totals, uint64_t{geo.old_cpg} * 4, limit)) return bad("old_btotoff");
-        if (!fits(m.cylinder_blocks, uint64_t{geo.old_cpg} * geo.old_nrpos * 2, limit))
+        if (!place(m.cylinder_totals, uint64_t{geo.old_cpg} * 4)) return bad("old_btotoff");
+        if (!place(m.cylinder_blocks, uint64_t{geo.old_cpg} * geo.old_nrpos * 2))
             return bad("old_boff");
     }
     if (o.get(h.rotor) >= std::max(1u, m.frag_count)) return bad("rotor");
