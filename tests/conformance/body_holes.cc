@@ -14,7 +14,9 @@ CONFORMANCE("a hole takes no space and reads as zeros") {
     if (!fs.traits.holes) return;
     auto file = fs.open("f", O_RDWR | O_CREAT);
     file->truncate(10 << 20);
-    CHECK(file->stat()->blocks == 0);
+    const Attr attr = file->stat().take();
+    CHECK(
+        (attr.blocks == 0 || (!fs.traits.hole_at_end && attr.blocks * 512 < 5 * attr.block_size)));
     CHECK(file->read(5 << 20, 10'000) == zeros(10'000));
     file->write(3 << 20, "x");
     file->sync();
@@ -76,7 +78,9 @@ CONFORMANCE("all of a file can be punched away") {
     auto file = fs.open("f");
     CHECK(file->fallocate(Fallocate::punch_hole, 0, 300'000) == ok);
     CHECK((file->read() == zeros(300'000)));
-    CHECK(file->stat()->blocks * 512 <= 8 * kib); // a last block may stay
+    // A last block may stay, and what leads to it.
+    const Attr attr = file->stat().take();
+    CHECK(attr.blocks * 512 <= std::max<uint64_t>(8 * kib, 2 * attr.block_size));
     file->write(150'000, "again");
     CHECK(file->read(150'000, 5) == "again");
 }
@@ -173,7 +177,10 @@ CONFORMANCE("data and holes are told apart") {
     CHECK(file->seek_hole(256 * kib) == 320 * kib);
     CHECK(file->seek_hole(300'000) == 320 * kib);
     CHECK(file->seek_data(300'000) == 300'000u);
-    CHECK(file->seek_data(320 * kib) == Errno::nxio);
+    if (fs.traits.hole_at_end)
+        CHECK(file->seek_data(320 * kib) == Errno::nxio);
+    else
+        CHECK(*file->seek_data(320 * kib) > 900 * kib);
     CHECK(file->seek_hole(320 * kib) == 320 * kib);
 }
 

@@ -74,7 +74,15 @@ CONFORMANCE_TINY("a full file system says ENOSPC, and what is there stays whole"
     CHECK(size > 100'000);
     CHECK(fs.attr("big").size == size);
     CHECK((fs.read("keep") == pattern(20'000)));
-    CHECK(fs.write("more", pattern(5000)) == Errno::nospc);
+    // A few small files may find room where the end of a large one does not fit.
+    std::optional<Errno> last;
+    for (int i = 0; i < 1000; ++i) {
+        auto more = fs.write("d/" + std::to_string(i), pattern(5000));
+        if (more.is_ok()) continue;
+        last = more.error();
+        break;
+    }
+    CHECK(last == Errno::nospc);
     CHECK((fs.read("big") == std::string(size, 'f')));
     // In place there is room.
     auto keep = fs.open("keep");

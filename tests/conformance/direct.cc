@@ -3,6 +3,7 @@
 
 #include "tests/conformance/borrowed_device.h"
 #include "tests/conformance/process.h"
+#include "tests/conformance/targets.h"
 
 #include "kernel/kern/kernel.h"
 #include "kernel/vfs/namei.h"
@@ -323,13 +324,7 @@ private:
 
     void check_image() {
         if (!device_) return;
-        if (target_.type().can_check()) {
-            auto report = target_.type().check(*device_, {.force = true}, kernel_.log());
-            if (!report.ok()) throw std::runtime_error("check: " + report.error().text);
-            for (const Finding& finding : report->findings)
-                if (finding.severity != Finding::Severity::note)
-                    throw std::runtime_error("check: " + finding.place + ": " + finding.message);
-        }
+        check_with_ours(target_, *device_);
         if (target_.checkers().empty()) return;
         TemporaryDirectory scratch;
         const std::string file = scratch.path() + "/image";

@@ -3,13 +3,28 @@
 
 #include "kernel/fs/registry.h"
 
+#include <stdexcept>
+
 namespace rump::conformance {
 
 Target* find_target(std::string_view name) {
-    if (find_filesystem(name) == nullptr) return nullptr;
-    for (Target* target : {&tmpfs_target(), &ext2fs_target(), &msdosfs_target(), &exfatfs_target()})
+    const std::string_view type = name.substr(0, name.find('/'));
+    if (find_filesystem(type) == nullptr) return nullptr;
+    if (type == "ffs" && type != name) return &ffs_target(name.substr(type.size() + 1));
+    for (Target* target :
+         {&tmpfs_target(), &ext2fs_target(), &ffs_target(), &msdosfs_target(), &exfatfs_target()})
         if (target->traits().name == name) return target;
     return nullptr;
+}
+
+void check_with_ours(const Target& target, host::BlockDevice& device) {
+    if (!target.type().can_check()) return;
+    host::Log log(host::null_sink());
+    auto report = target.type().check(device, {.force = true}, log);
+    if (!report.ok()) throw std::runtime_error("check: " + report.error().text);
+    for (const Finding& finding : report->findings)
+        if (finding.severity != Finding::Severity::note)
+            throw std::runtime_error("check: " + finding.place + ": " + finding.message);
 }
 
 } // namespace rump::conformance

@@ -25,9 +25,11 @@ struct Traits {
     bool case_sensitive = true;
     bool any_bytes = true; // names that are no UTF-8
     bool holes = true;
+    bool hole_at_end = true; // else the last block is always there
     bool preallocation = true;
     bool preallocation_behind_end = true; // blocks that the size does not cover
-    bool file_flags = true;               // immutable, append, nodump, noatime
+    bool file_flags = true;               // immutable, append, nodump
+    bool noatime_flag = true;
     bool btime = true;
     bool counts_inodes = true;   // statvfs
     bool directory_links = true; // a directory's link count says how many are in it

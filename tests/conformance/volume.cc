@@ -1,6 +1,9 @@
 // Mounting and unmounting for tests. See volume.h.
 #include "tests/conformance/volume.h"
 
+#include "hostshim/file_device.h"
+#include "tests/conformance/targets.h"
+
 #include <cstdlib>
 #include <stdexcept>
 #include <sys/stat.h>
@@ -86,6 +89,9 @@ void Volume::unmount_and_check() {
 
 void Volume::check_image() {
     if (image_.empty()) return;
+    auto device = host::open_file_device(image_, {});
+    if (!device) throw std::runtime_error(image_ + ": " + device.error().text);
+    check_with_ours(target_, **device);
     for (std::vector<std::string> command : target_.checkers()) {
         command.push_back(image_);
         must_run(command);

@@ -141,29 +141,15 @@ Result<void> zero_part(Inode& inode, uint64_t from, uint64_t to) {
     return {};
 }
 
+/// The last block of a file is allocated, as ffs_truncate() of the BSDs leaves it and
+/// their fsck wants it. That fills a last fragment up on the way.
 Result<void> grow(Transaction& tx, Inode& inode, uint64_t size, bool privileged) {
-    const Geometry& geo = inode.volume().geo;
-    const uint64_t last = geo.block_of(size - 1);
-    // A last block that is less than a whole one is allocated: other systems rely
-    // on it.
-    const bool partial = last < disk::direct_count && geo.in_block(size) != 0;
-    const uint64_t from = partial ? size - 1 : std::min(inode.state.size, size - 1);
-    const uint64_t old_last = geo.block_of(inode.state.size);
-    if (partial || (old_last < disk::direct_count && geo.in_block(inode.state.size) != 0 &&
-                    inode.pointer(static_cast<unsigned>(old_last)) != 0)) {
-        uint64_t at = 0;
-        const auto sink = [&](const Piece& piece) { at = *piece.device_offset; };
-        if (partial) {
-            TRY(allocate_file(tx, inode, from, 1, privileged, sink));
-        } else {
-            // Fill the old last block up, so that the file may go on behind it.
-            const uint64_t fill = (old_last + 1) << geo.bshift;
-            TRY(allocate_file(tx, inode, fill - 1, 1, privileged, sink));
-        }
-        const std::byte zero{0};
-        if (auto written = inode.volume().mount.device().write(at, {&zero, 1}); !written)
-            return written.error();
-    }
+    uint64_t at = 0;
+    TRY(allocate_file(tx, inode, size - 1, 1, privileged,
+                      [&](const Piece& piece) { at = *piece.device_offset; }));
+    const std::byte zero{0};
+    if (auto written = inode.volume().mount.device().write(at, {&zero, 1}); !written)
+        return inode.volume().mount.io_error("a file's last byte", written.error());
     inode.state.size = size;
     return {};
 }
@@ -181,21 +167,21 @@ Result<void> set_size(Transaction& tx, Inode& inode, uint64_t size, bool privile
     const uint64_t all = UINT64_MAX >> geo.bshift;
     Truncation cut(tx, inode, keep, all);
     TRY(cut.run());
-    const uint64_t last = geo.block_of(size);
-    if (geo.in_block(size) == 0) {
-        inode.state.size = size;
+    if (size == 0) {
+        inode.state.size = 0;
         return {};
+    }
+    const uint64_t last = geo.block_of(size - 1);
+    MapCursor cursor(inode);
+    const uint64_t address = TRY(cursor.at(last)).address;
+    if (address == 0) { // a hole, which does not stay at the end
+        inode.state.size = last << geo.bshift;
+        return grow(tx, inode, size, privileged);
     }
     if (last >= disk::direct_count) {
         inode.state.size = size;
         return inode.state.is_dir() ? Result<void>()
                                     : zero_part(inode, size, (last + 1) << geo.bshift);
-    }
-    const auto index = static_cast<unsigned>(last);
-    const uint64_t address = inode.pointer(index);
-    if (address == 0) {
-        inode.state.size = last << geo.bshift;
-        return grow(tx, inode, size, privileged);
     }
     const uint32_t old_frags = geo.block_size(old, last) >> geo.fshift;
     const uint32_t new_frags = geo.block_size(size, last) >> geo.fshift;
@@ -218,9 +204,8 @@ Result<void> punch(Transaction& tx, Inode& inode, uint64_t offset, uint64_t leng
     const uint64_t end = length < size - offset ? offset + length : size;
     inode.begin_change(tx);
     const uint64_t first = (offset + geo.bsize - 1) >> geo.bshift;
-    // The last block of the file stays allocated when it is less than a whole
-    // one.
-    const uint64_t last = geo.block_of(end);
+    // The last block of the file stays allocated (see grow()).
+    const uint64_t last = geo.block_of(end == size ? size - 1 : end);
     if (first >= last) {
         const uint64_t middle = std::min(end, first << geo.bshift);
         TRY(zero_part(inode, offset, middle));

@@ -38,6 +38,12 @@ FileFlags flags_from_disk(uint32_t bsd) {
     return flags;
 }
 
+constexpr FileFlags known_flags() {
+    FileFlags flags = 0;
+    for (const FlagPair& p : flag_pairs) flags |= p.ours;
+    return flags;
+}
+
 /// Flags that have no name here stay as they are, and so does the mark of a
 /// snapshot.
 uint32_t flags_to_disk(FileFlags flags, uint32_t old) {
@@ -47,6 +53,12 @@ uint32_t flags_to_disk(FileFlags flags, uint32_t old) {
         bsd = (flags & p.ours) != 0 ? bsd | p.bsd : bsd & ~p.bsd;
     }
     return bsd;
+}
+
+/// UFS1 holds 32 bits of seconds; a time beyond is the nearest one.
+Timespec storable(const Geometry& geo, Timespec t) {
+    if (geo.ufs2 || (t.sec >= INT32_MIN && t.sec <= INT32_MAX)) return t;
+    return {std::clamp<int64_t>(t.sec, INT32_MIN, INT32_MAX), 0};
 }
 
 /// NetBSD's and FreeBSD's device numbers agree while both parts are below 256;
@@ -99,6 +111,8 @@ Result<Attr> FfsVnode::getattr() {
 Result<void> FfsVnode::setattr(const AttrChange& change) {
     ASSERT(lock.held_exclusive());
     return with_space([&]() -> Result<void> {
+        // What has no bit on the disk cannot be kept.
+        if (change.flags && (*change.flags & ~known_flags()) != 0) return Errno::opnotsupp;
         Transaction tx = TRY(mount().begin());
         const bool resized = change.size && *change.size != inode_->state.size;
         inode_->begin_change(tx);
@@ -115,14 +129,14 @@ Result<void> FfsVnode::setattr(const AttrChange& change) {
                                            (*change.mode & mode_permissions));
         if (change.uid) s.uid = std::min(*change.uid, most);
         if (change.gid) s.gid = std::min(*change.gid, most);
-        if (change.atime) s.atime = *change.atime;
+        if (change.atime) s.atime = storable(geo, *change.atime);
         if (change.mtime)
-            s.mtime = *change.mtime;
+            s.mtime = storable(geo, *change.mtime);
         else if (change.size)
             s.mtime = now;
         if (change.btime) s.btime = *change.btime;
         if (change.flags) s.flags = flags_to_disk(*change.flags, s.flags);
-        s.ctime = change.ctime.value_or(now);
+        s.ctime = storable(geo, change.ctime.value_or(now));
         tx.done();
         return {};
     });
@@ -198,28 +212,52 @@ Result<void> FfsVnode::allocate(uint64_t offset, uint64_t length, bool keep_size
     ASSERT(lock.held_exclusive());
     const Geometry& geo = volume().geo;
     if (length > geo.max_file_size || offset > geo.max_file_size - length) return Errno::fbig;
-    const uint64_t end = offset + length;
+    const uint64_t end = offset + length, size = inode_->state.size;
     // A file has no blocks behind its end: there would be no telling how many.
-    if (keep_size && end > inode_->state.size) return Errno::opnotsupp;
+    if (keep_size && end > size) return Errno::opnotsupp;
+    if (end > size &&
+        (end - std::max(size, offset)) >> geo.fshift > TRY(mount().statvfs()).blocks_free)
+        return Errno::nospc;
     // Holes are filled with zeros as they are allocated, a part at a time.
     constexpr uint64_t part = 1u << 20;
+    ExtentList filled;
     for (uint64_t at = offset; at < end;) {
         const uint64_t n = std::min(part - at % part, end - at);
-        TRY(with_space([&]() -> Result<void> {
-            Transaction tx = TRY(mount().begin());
-            ExtentList holes, extents;
-            TRY(map(at, n, holes));
-            TRY(prepare_write(tx, at, n, privileged, extents));
-            uint64_t reached = at;
-            for (const Extent& e : extents) reached = std::max(reached, e.file_offset + e.length);
-            if (reached < at + n) return Errno::nospc;
-            TRY(zero_new(holes, extents, zero));
-            TRY(finish_write(tx, at + n));
-            tx.done();
-            return {};
-        }));
+        auto done = with_space([&] { return allocate_part(at, n, zero, privileged, filled); });
+        if (!done) {
+            TRY(give_back(filled, size));
+            return done;
+        }
         at += n;
     }
+    return {};
+}
+
+/// One transaction of allocate(). Holes before the end that it fills are added to
+/// `filled`.
+Result<void> FfsVnode::allocate_part(uint64_t offset, uint64_t length, bool zero, bool privileged,
+                                     ExtentList& filled) {
+    Transaction tx = TRY(mount().begin());
+    ExtentList before, extents;
+    TRY(map(offset, length, before));
+    TRY(prepare_write(tx, offset, length, privileged, extents));
+    uint64_t reached = offset;
+    for (const Extent& e : extents) reached = std::max(reached, e.file_offset + e.length);
+    if (reached < offset + length) return Errno::nospc;
+    TRY(zero_new(before, extents, zero));
+    TRY(finish_write(tx, offset + length));
+    tx.done();
+    for (const Extent& e : before)
+        if (e.kind == Extent::Kind::hole) filled.push_back(e);
+    return {};
+}
+
+/// The file as it was before an allocation that failed.
+Result<void> FfsVnode::give_back(const ExtentList& filled, uint64_t size) {
+    Transaction tx = TRY(mount().begin());
+    if (size < inode_->state.size) TRY(set_size(tx, *inode_, size, true));
+    for (const Extent& e : filled) TRY(punch(tx, *inode_, e.file_offset, e.length));
+    tx.done();
     return {};
 }
 

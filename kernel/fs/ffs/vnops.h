@@ -60,6 +60,9 @@ private:
     Result<VnodeRef> make(Name name, const NewNode& node, std::string_view target);
     Result<VnodeRef> make_once(Name name, const NewNode& node, std::string_view target);
     Result<void> unlink_entry(Name name, FfsVnode& victim);
+    Result<void> allocate_part(uint64_t offset, uint64_t length, bool zero, bool privileged,
+                               ExtentList& filled);
+    Result<void> give_back(const ExtentList& filled, uint64_t size);
     Result<void> zero_new(const ExtentList& before, const ExtentList& now, bool all);
     /// Runs `attempt`; when it fails for lack of space that a commit would make
     /// usable, commits and runs it again.
