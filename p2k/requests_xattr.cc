@@ -72,9 +72,11 @@ void Adapter::Requests::setxattr(fuse_req_t req, fuse_ino_t id, const char* name
             return Errno::inval;
         }
         Vnode& vnode = *TRY(self.node(id));
+        const uint64_t blocks = TRY(vfs::getattr(vnode)).blocks;
         TRY(vfs::setxattr(vnode, name, std::as_bytes(std::span(value, size)), how, self.cred(req)));
-        // An ACL is a mode, too, which the host does not expect everywhere.
-        if (vfs::acl_access_name == name) self.host_.forget_attributes(id);
+        // The host does not expect that an ACL is a mode, too, and that attributes have blocks.
+        if (vfs::acl_access_name == name || TRY(vfs::getattr(vnode)).blocks != blocks)
+            self.host_.forget_attributes(id);
         fuse_reply_err(req, 0);
         return {};
     });
@@ -97,7 +99,10 @@ void Adapter::Requests::listxattr(fuse_req_t req, fuse_ino_t id, size_t size) {
 void Adapter::Requests::removexattr(fuse_req_t req, fuse_ino_t id, const char* name) {
     answer(req, [&](Adapter& self) -> Result<void> {
         if (is_own(id, name)) return Errno::perm;
-        TRY(vfs::removexattr(*TRY(self.node(id)), name, self.cred(req)));
+        Vnode& vnode = *TRY(self.node(id));
+        const uint64_t blocks = TRY(vfs::getattr(vnode)).blocks;
+        TRY(vfs::removexattr(vnode, name, self.cred(req)));
+        if (TRY(vfs::getattr(vnode)).blocks != blocks) self.host_.forget_attributes(id);
         fuse_reply_err(req, 0);
         return {};
     });

@@ -125,6 +125,9 @@ Result<size_t> write(Vnode& vnode, uint64_t offset, std::span<const std::byte> d
 
 Result<size_t> write_back(Vnode& vnode, uint64_t offset, std::span<const std::byte> data,
                           const Cred& cred) {
+    // Of a page across the format's limit nothing: a short answer is no error to a cache.
+    const uint64_t limit = vnode.mount().traits().max_file_size;
+    if (offset > limit || data.size() > limit - offset) return Errno::fbig;
     return write_anywhere(vnode, offset,
                           {.data = data, .cred = cred, .keep_setid = true, .keep_times = true});
 }
