@@ -42,7 +42,8 @@ Result<Transaction> Epoch::begin() {
     ASSERT(!in_transaction());
     if (failed_.load(std::memory_order_relaxed) || mount_.dead()) return Errno::io;
     if (buffers_ && (buffers_->dirty_bytes() > buffers_->limit_bytes() / 2 ||
-                     in_open_epoch_.load(std::memory_order_relaxed) > transactions_per_epoch))
+                     in_open_epoch_.load(std::memory_order_relaxed) > transactions_per_epoch ||
+                     !journal_->has_room(buffers_->dirty_bytes())))
         TRY(commit());
     open_lock_.lock_shared();
     in_open_epoch_.fetch_add(1, std::memory_order_relaxed);

@@ -31,6 +31,12 @@ public:
     virtual Result<void> checkpoint() { return {}; }
     /// Blocks within the range were freed in the open epoch: a log revokes them.
     virtual void revoke(uint64_t offset, uint64_t length) { (void)offset, (void)length; }
+    /// False when an epoch with `dirty_bytes` in buffers had better be committed before more is
+    /// changed, or it would not fit into the log. Any thread.
+    virtual bool has_room(uint64_t dirty_bytes) const {
+        (void)dirty_bytes;
+        return true;
+    }
     /// Whether order() matters.
     virtual bool ordered() const { return false; }
 };

@@ -151,3 +151,44 @@ TEST_CASE("check mends a directory whose .. names a parent that never reached th
             REQUIRE(vfs::rmdir(top, "brief", root).ok());
         });
 }
+
+TEST_CASE("what does not fit into the log goes into it in parts, each of which is whole") {
+    auto base = host::make_memory_device(64u << 20);
+    test::make_ffs(*base, {"2", "le", "16k", "2k", true}, {{"n", "60000"}});
+    host::RecordingDevice recorder(host::make_memory_overlay(*base));
+    Kernel kernel;
+    Mount* mount = test::mount_ffs(kernel, recorder);
+    size_t start = 0;
+    {
+        // One inode in each block of inodes, more blocks than the log of 1 MiB holds.
+        VnodeRef dir = make_dir(**mount->root(), "d");
+        std::vector<VnodeRef> files;
+        for (int i = 0; i < 100 * 64; ++i) {
+            auto made = vfs::create(*dir, std::to_string(i), {.mode = 0644}, root);
+            REQUIRE(made.ok());
+            if (i % 64 == 0) files.push_back(*made);
+        }
+        REQUIRE(mount->sync().ok());
+        start = recorder.events().size();
+        for (auto& file : files) REQUIRE(vfs::touch(*file, true, true, root).ok());
+        files.clear();
+        for (int i = 0; i < 100 * 64; i += 32)
+            REQUIRE(vfs::unlink(*dir, std::to_string(i), root).ok());
+        REQUIRE(mount->sync().ok());
+    }
+    const auto events = recorder.events();
+    REQUIRE(kernel.unmount(*mount, false).ok());
+    unsigned commits = 0;
+    auto flushed = host::make_memory_overlay(*base);
+    for (size_t i = 0; i < events.size(); ++i) {
+        REQUIRE(host::replay(events[i], *flushed).ok());
+        if (i < start || events[i].kind == host::RecordedEvent::Kind::write && i % 8 != 0) continue;
+        INFO("after event " << i);
+        auto cut = host::make_memory_overlay(*flushed);
+        Mount* after = test::mount_ffs(kernel, *cut);
+        REQUIRE(kernel.unmount(*after, false).ok());
+        REQUIRE(test::ffs_findings(*cut) == "");
+        ++commits;
+    }
+    CHECK(commits > 10);
+}

@@ -82,6 +82,9 @@ Result<void> allocate_file(Transaction& tx, Inode& inode, uint64_t offset, uint6
 /// Sets the size: frees what lies behind, or fills up the last fragment of a
 /// file that grows.
 Result<void> set_size(Transaction& tx, Inode& inode, uint64_t size, bool privileged);
+/// Frees the blocks from `first` on, behind which there must be some; the size is what
+/// is left.
+Result<void> cut_blocks(Transaction& tx, Inode& inode, uint64_t first);
 /// Frees the whole blocks within the range and zeroes the rest of it.
 Result<void> punch(Transaction& tx, Inode& inode, uint64_t offset, uint64_t length);
 /// Frees everything that the inode holds, attributes too.

@@ -183,6 +183,10 @@ Result<void> WapblJournal::commit(std::span<const StagedBlock> blocks, bool data
     return write_home(blocks);
 }
 
+bool WapblJournal::has_room(uint64_t dirty_bytes) const {
+    return (dirty_bytes + volume_.collect_bytes()) * 2 <= header_.circ_size;
+}
+
 Result<void> WapblJournal::checkpoint() {
     if (header_.head == 0 && header_.tail == 0) return {};
     return clear();

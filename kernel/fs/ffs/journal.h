@@ -27,6 +27,8 @@ public:
 
     Result<void> commit(std::span<const StagedBlock> blocks, bool data_pending) override;
     Result<void> checkpoint() override;
+    /// At most half full: what is under way needs room, too.
+    bool has_room(uint64_t dirty_bytes) const override;
 
 private:
     WapblJournal(Volume& volume, const LogPlace& place, const LogHeader& header)

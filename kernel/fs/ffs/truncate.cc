@@ -197,6 +197,15 @@ Result<void> set_size(Transaction& tx, Inode& inode, uint64_t size, bool privile
     return zero_part(inode, size, (last << geo.bshift) + (uint64_t{new_frags} << geo.fshift));
 }
 
+Result<void> cut_blocks(Transaction& tx, Inode& inode, uint64_t first) {
+    const Geometry& geo = inode.volume().geo;
+    inode.begin_change(tx);
+    Truncation cut(tx, inode, first, UINT64_MAX >> geo.bshift);
+    TRY(cut.run());
+    inode.state.size = first << geo.bshift;
+    return {};
+}
+
 Result<void> punch(Transaction& tx, Inode& inode, uint64_t offset, uint64_t length) {
     const Geometry& geo = inode.volume().geo;
     const uint64_t size = inode.state.size;

@@ -110,6 +110,7 @@ Result<Attr> FfsVnode::getattr() {
 
 Result<void> FfsVnode::setattr(const AttrChange& change) {
     ASSERT(lock.held_exclusive());
+    if (change.size && is_reg()) TRY(volume().shrink_in_steps(*inode_, *change.size));
     return with_space([&]() -> Result<void> {
         // What has no bit on the disk cannot be kept.
         if (change.flags && (*change.flags & ~known_flags()) != 0) return Errno::opnotsupp;

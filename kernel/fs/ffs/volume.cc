@@ -74,7 +74,20 @@ Result<void> Volume::load_unlinked(Inode& inode) {
 void Volume::mark_dirty(Inode& inode) {
     if (inode.dirty_.load(std::memory_order_relaxed)) return;
     MutexGuard guard(mutex_);
-    if (!inode.dirty_.exchange(true, std::memory_order_relaxed)) dirty_.push_back(&inode);
+    if (inode.dirty_.exchange(true, std::memory_order_relaxed)) return;
+    dirty_.push_back(&inode);
+    will_change(geo.inode_block(inode.number()), geo.bsize);
+}
+
+void Volume::will_change(FragNumber block, uint32_t bytes) {
+    if (logged_ && collecting_.insert(block.value()).second)
+        to_collect_.fetch_add(bytes, std::memory_order_relaxed);
+}
+
+uint64_t Volume::collect_bytes() const {
+    // The summary area and the superblock are nearly always among them.
+    return to_collect_.load(std::memory_order_relaxed) + geo.frag_round(geo.cssize) +
+           disk::superblock_size;
 }
 
 void Volume::forget_dirty(Inode& inode) {
@@ -115,6 +128,8 @@ Result<void> Volume::collect(Transaction& tx) {
     {
         MutexGuard guard(mutex_);
         dirty.swap(dirty_);
+        collecting_.clear();
+        to_collect_.store(0, std::memory_order_relaxed);
         if (logged_) freed = open_;
         // What an epoch sealed that could not be collected goes with this one.
         sealed_.insert(sealed_.end(), open_.begin(), open_.end());
@@ -186,8 +201,11 @@ void Volume::add_freed(Transaction& tx, const Freed& f) {
         }
     };
     {
+        const uint32_t cg =
+            f.frags != 0 ? geo.cg_of(FragNumber(f.start)) : geo.cg_of_inode(f.start);
         MutexGuard guard(mutex_);
         open_.push_back(f);
+        will_change(geo.cg_block(cg), geo.frag_round(geo.cgsize));
     }
     count(f, true);
     tx.on_abort([this, f, count] {
@@ -227,7 +245,19 @@ Result<void> Volume::reap_now(Transaction& tx, Inode& inode) {
     return {};
 }
 
+Result<void> Volume::shrink_in_steps(Inode& inode, uint64_t size) {
+    constexpr uint64_t step = 64u << 20;
+    if (!logged_ || inode.state.is_device() || inode.is_short_symlink()) return {};
+    while (inode.state.size > size + step) {
+        Transaction tx = TRY(mount.begin());
+        TRY(cut_blocks(tx, inode, geo.block_of(inode.state.size - step)));
+        tx.done();
+    }
+    return {};
+}
+
 Result<void> Volume::reap(Inode& inode) {
+    TRY(shrink_in_steps(inode, 0));
     Transaction tx = TRY(mount.begin());
     forget_unlinked(inode.number());
     // No commit may write it again: from here on the buffer, or what is on disk,

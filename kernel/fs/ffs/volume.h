@@ -63,6 +63,9 @@ public:
     /// Everything that is dirty in core, into buffers; the open epoch's frees are
     /// sealed.
     Result<void> collect(Transaction& tx);
+    /// With a log: at most so many bytes of buffers will collect() make dirty that are
+    /// not yet. Any thread.
+    uint64_t collect_bytes() const;
     /// The sealed epoch is on the device.
     void committed(Transaction& tx);
 
@@ -76,6 +79,9 @@ public:
     /// last name is maybe still on disk wait for it.
     Result<void> reap(Inode& inode);
     bool is_doomed(uint64_t number) const;
+    /// With a log: a file that is to have `size` bytes gets nearer to it in steps that
+    /// a log has room for, each a transaction.
+    Result<void> shrink_in_steps(Inode& inode, uint64_t size);
     /// Space that a commit would make usable.
     bool has_pending() const { return pending_.load(std::memory_order_relaxed) != 0; }
     /// Pending fragments and inodes, which statvfs counts as free.
@@ -100,6 +106,7 @@ private:
         InodeState state;
     };
     void add_freed(Transaction& tx, const Freed& freed);
+    void will_change(FragNumber block, uint32_t bytes) REQUIRES(mutex_);
     Result<void> write_inode(Transaction& tx, Inode& inode);
     Result<void> store_dirty(Transaction& tx, std::span<Inode* const> dirty);
     Result<void> reap_now(Transaction& tx, Inode& inode);
@@ -108,7 +115,10 @@ private:
     bool logged_ = false;
     std::atomic<uint64_t> pending_{0}, pending_frags_{0}, pending_inodes_{0};
 
+    std::atomic<uint64_t> to_collect_{0}; // bytes of collecting_
+
     mutable host::Mutex mutex_{host::Rank::fs_node};
+    std::unordered_set<uint64_t> collecting_ GUARDED_BY(mutex_); // blocks for collect()
     std::vector<Inode*> dirty_ GUARDED_BY(mutex_);
     std::vector<Inode*> deferred_ GUARDED_BY(mutex_); // sealed link counts
     std::vector<Freed> open_ GUARDED_BY(mutex_), sealed_ GUARDED_BY(mutex_);
