@@ -77,7 +77,9 @@ int run(int argc, char** argv) {
     uint64_t seed = std::random_device{}();
     size_t operations = 3000, programs = 1, interval = 100, shrink_runs = 400;
     std::string replay;
-    app.add_option("--sides", names, "file system:direct|fuse|host, FFS with a layout, ffs/1/be/8k/1k; the first is the model")
+    app.add_option("--sides", names,
+                   "file system:direct|fuse|host, FFS with a layout, ffs/1/be/8k/1k; the first is "
+                   "the model")
         ->delimiter(',');
     app.add_option("--seed", seed, "of the first program");
     app.add_option("--operations", operations, "of each program");
