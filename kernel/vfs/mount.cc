@@ -61,8 +61,7 @@ void Mount::set_journal(std::unique_ptr<Journal> journal) {
 // --- finding vnodes ------------------------------------------------------------------------------
 
 Result<VnodeRef> Mount::vget(InodeNumber number) {
-    if (VnodeRef cached = TRY(vnodes_->find(number))) return cached;
-    return vnodes_->insert(TRY(load(number)));
+    return vnodes_->get(number, [&] { return load(number); });
 }
 
 Result<VnodeRef> Mount::from_handle(const FileHandle& handle) {

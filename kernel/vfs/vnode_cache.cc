@@ -30,6 +30,32 @@ struct VnodeCache::Shard {
         static uint64_t key(const Vnode& vnode) { return vnode.number().value(); }
     };
     host::ClockHash<Vnode, Member> vnodes GUARDED_BY(mutex);
+    std::vector<InodeNumber> loading GUARDED_BY(mutex); // few
+    host::CondVar loaded;
+
+    bool is_loading(InodeNumber number) const REQUIRES(mutex) {
+        return std::find(loading.begin(), loading.end(), number) != loading.end();
+    }
+    /// A new reference; empty: none is cached. ESTALE: it is being taken apart.
+    Result<VnodeRef> find(InodeNumber number) REQUIRES(mutex) {
+        Vnode* vnode = vnodes.find(number.value());
+        if (!vnode) return VnodeRef();
+        if (vnode->dying_) return Errno::stale;
+        vnode->references_.fetch_add(one_reference, std::memory_order_acquire);
+        vnode->accessed_.store(true, std::memory_order_relaxed);
+        return VnodeRef::adopt(vnode);
+    }
+};
+
+/// This thread loads a number, which is noted already.
+struct VnodeCache::Loading {
+    ~Loading() {
+        MutexGuard guard(shard.mutex);
+        std::erase(shard.loading, number);
+        shard.loaded.notify_all();
+    }
+    Shard& shard;
+    const InodeNumber number;
 };
 
 // --- VnodeRef -----------------------------------------------------------------------------------
@@ -64,13 +90,28 @@ void VnodeCache::reference(Vnode& vnode) {
 Result<VnodeRef> VnodeCache::find(InodeNumber number) {
     Shard& shard = shard_of(number);
     MutexGuard guard(shard.mutex);
-    Vnode* vnode = shard.vnodes.find(number.value());
-    if (!vnode) return VnodeRef();
-    if (vnode->dying_) return Errno::stale;
-    vnode->references_.fetch_add(one_reference, std::memory_order_acquire);
-    vnode->accessed_.store(true, std::memory_order_relaxed);
-    hits.add();
-    return VnodeRef::adopt(vnode);
+    VnodeRef found = TRY(shard.find(number));
+    if (found) hits.add();
+    return found;
+}
+
+Result<VnodeRef> VnodeCache::get(InodeNumber number,
+                                 FunctionRef<Result<std::unique_ptr<Vnode>>()> load) {
+    Shard& shard = shard_of(number);
+    {
+        MutexGuard guard(shard.mutex);
+        for (;;) {
+            if (VnodeRef found = TRY(shard.find(number))) {
+                hits.add();
+                return found;
+            }
+            if (!shard.is_loading(number)) break;
+            shard.loaded.wait(shard.mutex);
+        }
+        shard.loading.push_back(number);
+    }
+    const Loading loading{shard, number};
+    return insert(TRY(load()));
 }
 
 VnodeRef VnodeCache::insert(std::unique_ptr<Vnode> fresh) {

@@ -22,6 +22,10 @@ public:
     /// A new reference to the cached vnode of `number`; empty when there is none. ESTALE: it is
     /// being taken apart.
     Result<VnodeRef> find(InodeNumber number);
+    /// The same; when there is none, what `load` makes of it. One thread at a time loads a number,
+    /// others wait for it: so nobody reads an inode that another thread is taking apart. `load`
+    /// waits for no transaction. Errors: those of find() and of `load`.
+    Result<VnodeRef> get(InodeNumber number, FunctionRef<Result<std::unique_ptr<Vnode>>()> load);
     /// Makes a fresh vnode active. When another thread was first with this number, its vnode is
     /// returned and the fresh one dropped.
     VnodeRef insert(std::unique_ptr<Vnode> fresh);
@@ -39,6 +43,7 @@ public:
 private:
     friend class VnodeRef;
     struct Shard;
+    struct Loading;
     static void reference(Vnode& vnode);
     void release(Vnode& vnode);
     void retire(Vnode& vnode);

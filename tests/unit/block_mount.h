@@ -47,12 +47,14 @@ public:
 
     std::function<Result<void>(Transaction&)> on_collect;
     std::function<void(Transaction&)> on_committed;
+    std::function<void(InodeNumber)> on_load;
     std::atomic<int> alive{0};
     std::atomic<int> inactivated{0};
 
 protected:
     Result<std::unique_ptr<Vnode>> load(InodeNumber number) override {
         if (number.value() >= 1'000'000) return Errno::stale;
+        if (on_load) on_load(number);
         return std::unique_ptr<Vnode>(new Node(*this, number, 7));
     }
     Result<void> epoch_collect(Transaction& tx) override {

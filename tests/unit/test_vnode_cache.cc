@@ -5,6 +5,8 @@
 
 #include <catch2/catch.hpp>
 
+#include <thread>
+
 using namespace rump;
 using namespace rump::test;
 
@@ -28,6 +30,30 @@ TEST_CASE("one number, one vnode") {
     CHECK(world.mount->vget(number(2'000'000)).error() == Errno::stale);
     CHECK(world.mount->from_handle({number(5), 8}).error() == Errno::stale);
     CHECK(world.mount->from_handle({number(5), 7}).ok());
+}
+
+TEST_CASE("one thread at a time loads a number, and nobody loads what another one takes apart") {
+    constexpr unsigned numbers = 4;
+    BlockWorld world(host::make_memory_device(1 << 20));
+    std::atomic<int> loading[numbers] = {};
+    std::atomic<bool> crowded{false};
+    world.mount->on_load = [&](InodeNumber n) {
+        if (loading[n.value()].fetch_add(1) != 0) crowded = true;
+        std::this_thread::yield();
+        loading[n.value()].fetch_sub(1);
+    };
+    std::vector<host::Thread> threads;
+    for (unsigned t = 0; t < 4; ++t)
+        threads.push_back(host::Thread::start("vget", [&] {
+                              for (unsigned i = 0; i < 20'000; ++i) {
+                                  auto got = world.mount->vget(number(i % numbers));
+                                  if (got) node(*got).gone = i % 7 == 0;
+                              }
+                          }).value());
+    for (auto& thread : threads) thread.join();
+    CHECK_FALSE(crowded);
+    CHECK(world.mount->inactivated > 0);
+    CHECK(world.mount->vnodes().active() == 0);
 }
 
 TEST_CASE("an unlinked file goes with its last reference, and only then") {
