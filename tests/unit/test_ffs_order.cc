@@ -182,7 +182,8 @@ TEST_CASE("what does not fit into the log goes into it in parts, each of which i
     auto flushed = host::make_memory_overlay(*base);
     for (size_t i = 0; i < events.size(); ++i) {
         REQUIRE(host::replay(events[i], *flushed).ok());
-        if (i < start || events[i].kind == host::RecordedEvent::Kind::write && i % 8 != 0) continue;
+        if (i < start || (events[i].kind == host::RecordedEvent::Kind::write && i % 8 != 0))
+            continue;
         INFO("after event " << i);
         auto cut = host::make_memory_overlay(*flushed);
         Mount* after = test::mount_ffs(kernel, *cut);
