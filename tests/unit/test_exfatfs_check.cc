@@ -117,6 +117,17 @@ public:
         FAIL("no such file");
         return 0;
     }
+    /// The set of a file in the root whose name begins so and fits into one entry.
+    uint64_t named(std::u16string_view name) {
+        for (uint64_t at = root(); at < root() + geometry_.cluster_size; at += disk::entry_size) {
+            if (get<uint8_t>(at) != disk::type_file) continue;
+            auto piece = get<disk::NameEntry>(at + 2 * disk::entry_size);
+            const auto same = [&](char16_t unit, const le16& there) { return unit == there; };
+            if (std::equal(name.begin(), name.end(), piece.units, same)) return at;
+        }
+        FAIL("no such file");
+        return 0;
+    }
     /// Changes a set's stream extension and makes the checksum right again.
     void stream(uint64_t at, const std::function<void(disk::StreamEntry&)>& edit) {
         auto entry = get<disk::StreamEntry>(at + disk::entry_size);
@@ -228,6 +239,17 @@ TEST_CASE("the check of exFAT names every kind of damage, and mends it") {
              uint64_t one = d.file(20'000, false, 0), two = d.file(20'000, false, 1);
              auto entry = d.get<StreamEntry>(one + disk::entry_size);
              d.stream(two, [&](StreamEntry& s) { s.first_cluster = entry.first_cluster; });
+         }},
+        {"name-twice",
+         [](Damage& d) {
+             // "a file" of 20,000 bytes and "another file" have one name entry each.
+             uint64_t one = d.named(u"a file"), two = d.named(u"another file");
+             auto entry = d.get<StreamEntry>(one + disk::entry_size);
+             d.put(two + 2 * disk::entry_size, d.get<disk::NameEntry>(one + 2 * disk::entry_size));
+             d.stream(two, [&](StreamEntry& s) {
+                 s.name_length = entry.name_length;
+                 s.name_hash = entry.name_hash;
+             });
          }},
         {"directory-length",
          [](Damage& d) {

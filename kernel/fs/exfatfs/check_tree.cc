@@ -132,12 +132,52 @@ Result<void> Checker::check_directory(Open& dir) {
         }
         slot++;
     }
+    return check_twins(dir);
+}
+
+/// A rename over another file that was cut off between its entries leaves both under one name. Both
+/// are kept: nothing says which one its user still wants.
+Result<void> Checker::check_twins(Open& dir) {
     std::sort(names_.begin(), names_.end());
-    for (auto twin = names_.begin();
-         (twin = std::adjacent_find(twin, names_.end())) != names_.end(); ++twin)
-        wrong("name-twice", dir.path + "/" + vfs::utf16_to_utf8(*twin),
-              "two entries have this name", false);
+    for (size_t i = 1; i < names_.size(); i++) {
+        if (names_[i].first != names_[i - 1].first) continue;
+        const size_t slot = names_[i].second;
+        const auto other = free_name(dir, slot);
+        if (!wrong("name-twice", dir.path + "/" + vfs::utf16_to_utf8(names_[i].first),
+                   "two entries have this name", other.has_value()))
+            continue;
+        for (size_t unit = 0; unit < other->size; unit++)
+            entry_at<disk::NameEntry>(dir, slot + 2 + unit / disk::units_per_entry)
+                .units[unit % disk::units_per_entry] = other->units[unit];
+        entry_at<disk::StreamEntry>(dir, slot + 1).name_hash = name_hash(other->view(), upcase_);
+        TRY(store_set(dir, slot));
+        NameUnits folded;
+        fold(other->view(), upcase_, folded);
+        names_.emplace_back(std::u16string(folded.view()), slot); // alone of its name
+    }
     return {};
+}
+
+/// A name as long as that of the set at `slot`, but for its end, that nothing in the directory has.
+/// None: all are taken.
+std::optional<NameUnits> Checker::free_name(const Open& dir, size_t slot) const {
+    NameUnits name;
+    if (examine_set(dir, slot, name)) return std::nullopt;
+    for (unsigned n = 1; n < 10'000; n++) {
+        const std::string end = fmt::format("~{}", n);
+        const size_t changed = std::min(end.size(), name.size);
+        for (size_t i = 1; i <= changed; i++)
+            name.units[name.size - i] = static_cast<char16_t>(end[end.size() - i]);
+        // Half of a pair is no character.
+        if (const size_t before = name.size - changed;
+            before > 0 && (name.units[before - 1] & 0xfc00) == 0xd800)
+            name.units[before - 1] = u'~';
+        NameUnits folded;
+        fold(name.view(), upcase_, folded);
+        const auto has_it = [&](const auto& known) { return known.first == folded.view(); };
+        if (std::none_of(names_.begin(), names_.end(), has_it)) return name;
+    }
+    return std::nullopt;
 }
 
 /// Why a set cannot be read; null: it can, and this is its name.
@@ -187,7 +227,7 @@ Result<size_t> Checker::check_set(Open& dir, size_t slot) {
     }
     size_t count = size_t{entry_at<disk::FileEntry>(dir, slot).secondaries} + 1;
     std::string path = dir.path + "/" + vfs::utf16_to_utf8(name.view());
-    check_name(name, path);
+    check_name(name, path, slot);
     auto& stream = entry_at<disk::StreamEntry>(dir, slot + 1);
     if (uint16_t hash = name_hash(name.view(), upcase_);
         hash != stream.name_hash &&
@@ -198,6 +238,7 @@ Result<size_t> Checker::check_set(Open& dir, size_t slot) {
     }
     if (second_name(stream, path) && !TRY(copy_file(dir, slot))) {
         TRY(drop_slots(dir, slot, count));
+        names_.pop_back();
         return count;
     }
     TRY(check_file(dir, slot, path));
@@ -214,12 +255,12 @@ bool Checker::second_name(const disk::StreamEntry& stream, const std::string& pa
     return !first && wrong("two-names", path, fmt::format("is the same file as {}", other->second));
 }
 
-void Checker::check_name(const NameUnits& name, const std::string& path) {
+void Checker::check_name(const NameUnits& name, const std::string& path, size_t slot) {
     if (!parse_name(vfs::utf16_to_utf8(name.view())))
         wrong("bad-name", path, "the name has a character that none has", false);
     NameUnits folded;
     fold(name.view(), upcase_, folded);
-    names_.emplace_back(folded.view());
+    names_.emplace_back(std::u16string(folded.view()), slot);
 }
 
 /// Gives a file clusters of its own, with what is in those that it shares. False: it is a

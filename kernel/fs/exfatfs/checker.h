@@ -7,8 +7,10 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace rump::exfatfs {
@@ -69,7 +71,9 @@ private:
     Result<void> drop_slots(Open& dir, size_t first, size_t count);
     Result<void> store_set(Open& dir, size_t slot);
     Result<void> write_slot(const Open& dir, size_t slot);
-    void check_name(const NameUnits& name, const std::string& path);
+    void check_name(const NameUnits& name, const std::string& path, size_t slot);
+    Result<void> check_twins(Open& dir);
+    std::optional<NameUnits> free_name(const Open& dir, size_t slot) const;
     template<class T>
     T& entry_at(Open& dir, size_t slot) const {
         return *reinterpret_cast<T*>(dir.bytes.data() + slot * disk::entry_size);
@@ -93,8 +97,9 @@ private:
     bool bitmap_changed_ = false;
     std::unordered_map<uint32_t, std::string> paths_; // of files, by first cluster
     std::vector<Open> pending_;                       // directories to be looked at
-    std::vector<std::u16string> names_;               // of the directory at hand, folded
-    std::vector<std::byte> fat_piece_;                // of the table, for fat_entry()
+    /// Of the directory at hand: names, folded, and where their sets begin.
+    std::vector<std::pair<std::u16string, size_t>> names_;
+    std::vector<std::byte> fat_piece_; // of the table, for fat_entry()
     uint64_t fat_piece_at_ = 0;
 };
 
