@@ -5,10 +5,27 @@
 #include "kernel/fs/ext2fs/geometry.h"
 #include "kernel/sys/types.h"
 
+#include <atomic>
 #include <span>
 #include <string_view>
 
 namespace rump::ext2 {
+
+/// A flag that a commit takes back while readers of the file look at it: who finds it taken back
+/// finds what was done before, too.
+class SharedFlag {
+public:
+    SharedFlag(bool value = false) : value_(value) {}
+    SharedFlag(const SharedFlag& other) : value_(other) {}
+    SharedFlag& operator=(const SharedFlag& other) {
+        value_.store(other, std::memory_order_release);
+        return *this;
+    }
+    operator bool() const { return value_.load(std::memory_order_acquire); }
+
+private:
+    std::atomic<bool> value_;
+};
 
 /// A time stamp as the disk has it: seconds modulo 2^32, and nanoseconds with the next two bits.
 struct PackedTime {
@@ -26,7 +43,7 @@ struct Inode {
     uint16_t mode = 0; // type and permissions
     uint16_t links = 0;
     uint16_t extra_size = 0; // bytes of InodeExtra in use
-    bool tail_unset = false; // a new inode: what follows on disk is an older one's
+    SharedFlag tail_unset;   // a new inode: what follows on disk is an older one's
     uint32_t uid = 0;
     uint32_t gid = 0;
     uint32_t flags = 0;
