@@ -51,7 +51,7 @@ public:
     Result<void> deallocate(uint64_t offset, uint64_t length) override;
 
     bool unlinked() const override { return unlinked_.load(std::memory_order_acquire); }
-    bool dirty() const override { return dirty_slot_.load(std::memory_order_relaxed) != not_dirty; }
+    bool dirty() const override { return dirty_slot_.load(std::memory_order_acquire) != not_dirty; }
     Result<void> inactive() override;
 
 private:

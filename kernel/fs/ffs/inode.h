@@ -80,10 +80,10 @@ public:
     /// committed, so that a cut between new and old name leaves none dangling.
     void move_link(Transaction& tx);
 
-    bool dirty() const { return dirty_.load(std::memory_order_relaxed) || deferred(); }
+    bool dirty() const { return dirty_.load(std::memory_order_acquire) || deferred(); }
     bool deferred() const {
-        return deferred_open_.load(std::memory_order_relaxed) +
-                   deferred_sealed_.load(std::memory_order_relaxed) !=
+        return deferred_open_.load(std::memory_order_acquire) +
+                   deferred_sealed_.load(std::memory_order_acquire) !=
                0;
     }
 

@@ -108,18 +108,18 @@ Result<void> Volume::write_inode(Transaction& tx, Inode& inode) {
     return {};
 }
 
-Result<void> Volume::store_dirty(Transaction& tx, std::span<Inode* const> dirty) {
-    for (Inode* inode : dirty) {
-        TRY(write_inode(tx, *inode));
-        inode->dirty_.store(false, std::memory_order_relaxed);
+/// An inode that is not dirty any more may be gone the next moment.
+void Volume::stored(std::span<Inode* const> inodes) {
+    for (Inode* inode : inodes) {
         inode->fresh = false;
-        const uint16_t open = inode->deferred_open_.exchange(0, std::memory_order_relaxed);
-        if (open == 0) continue;
-        inode->deferred_sealed_.fetch_add(open, std::memory_order_relaxed);
-        MutexGuard guard(mutex_);
-        deferred_.push_back(inode);
+        if (const uint16_t open = inode->deferred_open_.load(std::memory_order_relaxed)) {
+            inode->deferred_sealed_.fetch_add(open, std::memory_order_relaxed);
+            inode->deferred_open_.store(0, std::memory_order_release);
+            MutexGuard guard(mutex_);
+            deferred_.push_back(inode);
+        }
+        inode->dirty_.store(false, std::memory_order_release);
     }
-    return {};
 }
 
 Result<void> Volume::collect(Transaction& tx) {
@@ -139,10 +139,16 @@ Result<void> Volume::collect(Transaction& tx) {
     }
     // An error has been reported and taints the mount; the space stays lost until check.
     for (const Freed& f : freed) (void)apply(tx, f, true);
-    auto collected = store_dirty(tx, dirty);
+    Result<void> collected;
+    for (Inode* inode : dirty)
+        if (collected) collected = write_inode(tx, *inode);
     if (collected) collected = alloc.collect(tx);
-    if (!collected) // the buffers are as they were
-        for (Inode* inode : dirty) mark_dirty(*inode);
+    if (collected) {
+        stored(dirty);
+    } else { // the buffers will be as they were
+        MutexGuard guard(mutex_);
+        dirty_.insert(dirty_.end(), dirty.begin(), dirty.end());
+    }
     return collected;
 }
 
@@ -156,8 +162,8 @@ void Volume::committed(Transaction& tx) {
         deferred.swap(deferred_);
         doomed.swap(doomed_sealed_);
         for (Inode* inode : deferred) {
-            inode->deferred_sealed_.store(0, std::memory_order_relaxed);
             if (!inode->dirty_.exchange(true, std::memory_order_relaxed)) dirty_.push_back(inode);
+            inode->deferred_sealed_.store(0, std::memory_order_release);
         }
     }
     for (const Freed& f : freed) {

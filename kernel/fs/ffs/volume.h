@@ -108,7 +108,7 @@ private:
     void add_freed(Transaction& tx, const Freed& freed);
     void will_change(FragNumber block, uint32_t bytes) REQUIRES(mutex_);
     Result<void> write_inode(Transaction& tx, Inode& inode);
-    Result<void> store_dirty(Transaction& tx, std::span<Inode* const> dirty);
+    void stored(std::span<Inode* const> inodes);
     Result<void> reap_now(Transaction& tx, Inode& inode);
     Result<void> apply(Transaction& tx, const Freed& freed, bool embargo);
 
