@@ -1,6 +1,5 @@
 // ext2 after a cut of power: no journal, so e2fsck mends it, and nothing that was synced is lost.
-#include "tests/crash/explorer.h"
-#include "tests/support/long_run.h"
+#include "tests/crash/explore_cuts.h"
 
 #include "hostshim/memory_device.h"
 #include "kernel/fs/ext2fs/ext2fs.h"
@@ -11,8 +10,6 @@
 using namespace rump;
 
 namespace {
-
-const std::vector<crash::Complaint> no_complaints;
 
 std::vector<std::byte> empty_image(uint64_t size, std::string_view block_size,
                                    std::string_view inode_size) {
@@ -57,15 +54,7 @@ void explore(std::string name, std::vector<std::byte> image, Check check) {
     crash::Subject subject{
         .type = ext2::type(), .name = std::move(name), .image = std::move(image)};
     subject.check = std::move(check);
-    const test::LongRun& run = test::long_run();
-    crash::Options options;
-    options.states = run.cases.value_or(150);
-    options.seed = run.seed;
-    options.only = run.only;
-    options.threads = run.threads;
-    const crash::Outcome outcome = crash::explore(subject, options);
-    CHECK(outcome.states > 0);
-    REQUIRE(outcome.complaints == no_complaints);
+    crash::explore_cuts(subject, 150, test::long_run().seed);
 }
 
 } // namespace

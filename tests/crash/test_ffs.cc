@@ -1,7 +1,6 @@
 // FFS after a cut of power. Without a log the own check mends it; with one a mount alone does.
-#include "tests/crash/explorer.h"
+#include "tests/crash/explore_cuts.h"
 #include "tests/support/ffs_volume.h"
-#include "tests/support/long_run.h"
 
 #include "hostshim/memory_device.h"
 #include "kernel/fs/ffs/ffs.h"
@@ -11,8 +10,6 @@
 using namespace rump;
 
 namespace {
-
-const std::vector<crash::Complaint> no_complaints;
 
 std::vector<std::byte> empty_image(uint64_t size, const test::FfsLayout& layout) {
     std::vector<std::byte> image(size);
@@ -35,15 +32,7 @@ void explore(const test::FfsLayout& layout, uint64_t seed) {
     subject.check = mend;
     if (layout.log)
         subject.verify_after_mount = [](host::BlockDevice& d) { return test::ffs_findings(d); };
-    const test::LongRun& run = test::long_run();
-    crash::Options options;
-    options.states = run.cases.value_or(60);
-    options.seed = seed;
-    options.only = run.only;
-    options.threads = run.threads;
-    const crash::Outcome outcome = crash::explore(subject, options);
-    CHECK(outcome.states > 0);
-    REQUIRE(outcome.complaints == no_complaints);
+    crash::explore_cuts(subject, 60, seed);
 }
 
 /// The seed decides about the layout, so that it is enough to repeat one.

@@ -1,7 +1,6 @@
 // FAT and exFAT after a cut of power: lost clusters at the worst, and nothing that was synced is
 // lost.
-#include "tests/crash/explorer.h"
-#include "tests/support/long_run.h"
+#include "tests/crash/explore_cuts.h"
 
 #include "hostshim/memory_device.h"
 #include "kernel/fs/registry.h"
@@ -15,8 +14,6 @@
 using namespace rump;
 
 namespace {
-
-const std::vector<crash::Complaint> no_complaints;
 
 struct Format {
     std::string name;
@@ -66,15 +63,7 @@ void explore(const Format& format) {
     // run.
     subject.ordered = false;
     subject.check = [&](host::BlockDevice& device) { return judge(type, device); };
-    const test::LongRun& run = test::long_run();
-    crash::Options options;
-    options.states = run.cases.value_or(150);
-    options.seed = run.seed;
-    options.only = run.only;
-    options.threads = run.threads;
-    const crash::Outcome outcome = crash::explore(subject, options);
-    CHECK(outcome.states > 0);
-    REQUIRE(outcome.complaints == no_complaints);
+    crash::explore_cuts(subject, 150, test::long_run().seed);
 }
 
 } // namespace
