@@ -131,7 +131,6 @@ FailureOr<void> Session::mount(const std::string& mountpoint) {
 }
 
 FailureOr<void> Session::serve() {
-    TRY(answer_init());
     TransportLimits limits = this->limits();
     if (auto started = anchor_.start(); !started.ok())
         return Failure(started.error(), "cannot start threads");
@@ -171,7 +170,7 @@ private:
 
 } // namespace
 
-FailureOr<void> Session::answer_init() {
+FailureOr<void> Session::negotiate() {
     Worker worker = TRY(Worker::create(options_.adapter.max_write));
     DevicePort port(fd_);
     const auto buffer = worker.message_buffer();

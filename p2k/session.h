@@ -37,8 +37,10 @@ public:
 
     /// Makes the host mount it. Failure: the reason in the words of libfuse or fusermount3.
     FailureOr<void> mount(const std::string& mountpoint);
-    /// Answers INIT and starts the threads; the mount is live when this returns. Failure: the host
-    /// gave up, no threads.
+    /// Settles with the host what both can do; the file system is not asked for anything yet, nor
+    /// written to. Failure: the host gave up, or lacks what was asked for.
+    FailureOr<void> negotiate();
+    /// Starts the threads; the mount is live when this returns. Failure: no threads.
     FailureOr<void> serve();
     /// Readable once the host has unmounted, or broken off.
     int ended_fd() const { return ended_fd_; }
@@ -63,7 +65,6 @@ private:
     static ssize_t receive(int fd, void* buffer, size_t size, void* self);
     ssize_t send_init(ReplyPort& port, std::span<const iovec> parts);
     TransportLimits limits() const;
-    FailureOr<void> answer_init();
     void answer_statx(std::span<const std::byte> message, ReplyPort& port);
     void answer_syncfs(std::span<const std::byte> message, ReplyPort& port);
 

@@ -27,6 +27,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 namespace rump {
 
@@ -65,7 +66,9 @@ private:
     DaemonResult<void> refuse_other_type(host::BlockDevice& device);
     DaemonResult<void> mount_kernel();
     DaemonResult<void> mount_host();
+    DaemonResult<void> begin_service();
     DaemonResult<void> write_pidfile();
+    void remove_pidfile();
     void report_ready(Launch& launch);
     void hint_unwritable();
     /// Until the host has unmounted; a signal makes it.
@@ -84,6 +87,7 @@ private:
     Mount* mount_ = nullptr;
     std::unique_ptr<p2k::Session> session_;
     int signals_ = -1;
+    bool has_pidfile_ = false;
 };
 
 /// Standard error while somebody is looking, the system's log afterwards.
@@ -151,7 +155,7 @@ DaemonResult<void> Daemon::mount_kernel() {
         TRY(refuse_other_type(*args.device));
     }
     kernel_ = std::make_unique<Kernel>(KernelConfig{.log = &log_, .background = true});
-    auto mounted = kernel_->mount(spec_.type, std::move(args));
+    auto mounted = kernel_->attach(spec_.type, std::move(args));
     if (!mounted.ok()) return failed(image, mounted.error());
     mount_ = *mounted;
     return {};
@@ -171,10 +175,21 @@ DaemonResult<void> Daemon::mount_host() {
     session_ = std::move(*session);
     if (auto mounted = session_->mount(line_.mountpoint); !mounted.ok())
         return failed(line_.mountpoint, mounted.error());
-    if (auto served = session_->serve(); !served.ok()) {
-        (void)unmount_host(line_.mountpoint, true);
+    auto begun = begin_service();
+    if (begun.ok()) return {};
+    (void)unmount_host(line_.mountpoint, true);
+    remove_pidfile();
+    return begun;
+}
+
+/// Only once the host has agreed to everything is the image changed.
+DaemonResult<void> Daemon::begin_service() {
+    if (auto agreed = session_->negotiate(); !agreed.ok())
+        return failed(line_.mountpoint, agreed.error());
+    TRY(write_pidfile());
+    if (auto live = mount_->go_live(); !live.ok()) return failed(line_.image, live.error());
+    if (auto served = session_->serve(); !served.ok())
         return failed(line_.mountpoint, served.error());
-    }
     return {};
 }
 
@@ -184,11 +199,16 @@ DaemonResult<void> Daemon::write_pidfile() {
     FILE* file = ::fopen(line_.pidfile.c_str(), "we");
     if (file) {
         const bool written = ::fwrite(text.data(), 1, text.size(), file) == text.size();
+        has_pidfile_ = true;
         if (::fclose(file) == 0 && written) return {};
     }
     return DaemonError{ExitCode::pidfile,
                        fmt::format("{}: cannot write the pid file: {}", line_.pidfile,
                                    errno_message(errno_from_host(errno)))};
+}
+
+void Daemon::remove_pidfile() {
+    if (std::exchange(has_pidfile_, false)) ::unlink(line_.pidfile.c_str());
 }
 
 void Daemon::report_ready(Launch& launch) {
@@ -258,7 +278,7 @@ int Daemon::finish() {
     if (!unmounted.ok())
         log_.error("the image was not written to its end: {}", errno_message(unmounted.error()));
     kernel_.reset();
-    if (!line_.pidfile.empty()) ::unlink(line_.pidfile.c_str());
+    remove_pidfile();
     return static_cast<int>(unmounted.ok() ? ExitCode::ok : ExitCode::mount_failed);
 }
 
@@ -271,11 +291,6 @@ DaemonResult<int> Daemon::run(Launch& launch) {
         take_away();
         (void)finish();
         return DaemonError{ExitCode::interrupted, "interrupted"};
-    }
-    if (auto written = write_pidfile(); !written.ok()) {
-        (void)unmount_host(line_.mountpoint, true);
-        (void)finish();
-        return written.error();
     }
     hint_unwritable();
     log_.debug("mounted on {}, transport {}", line_.mountpoint, session_->transport_name());

@@ -32,11 +32,18 @@ Kernel::~Kernel() {
 }
 
 FailureOr<Mount*> Kernel::mount(const FileSystemType& type, MountArgs args) {
+    Mount* mount = TRY(attach(type, std::move(args)));
+    auto live = mount->go_live();
+    if (live) return mount;
+    (void)unmount(*mount, true);
+    return live.error();
+}
+
+FailureOr<Mount*> Kernel::attach(const FileSystemType& type, MountArgs args) {
     ASSERT(type.needs_device() == (args.device != nullptr));
     if (args.device && args.device->read_only() && !args.options.read_only)
         return Failure{Errno::rofs, "the image cannot be written; mount it with -o ro"};
     std::unique_ptr<Mount> mount = TRY(type.mount(*this, std::move(args)));
-    TRY(mount->go_live());
     Mount* raw = mount.get();
     MutexGuard guard(mutex_);
     mounts_.push_back(std::move(mount));

@@ -43,6 +43,8 @@ public:
     /// Mounts and, unless read-only, begins writing. The kernel owns the mount until unmount().
     /// Failures: the type's own (filesystem.h).
     FailureOr<Mount*> mount(const FileSystemType& type, MountArgs args);
+    /// The first half of it: nothing is written until Mount::go_live().
+    FailureOr<Mount*> attach(const FileSystemType& type, MountArgs args);
     /// Mount::unmount and, when that is not EBUSY, the end of the object.
     Result<void> unmount(Mount& mount, bool force);
     /// Every mount. EIO: at least one failed.

@@ -86,6 +86,10 @@ public:
     virtual Result<StatVfs> statvfs() = 0;
     /// All that happened before the call is on the device when it returns. EIO.
     Result<void> sync();
+    /// Begins writing, unless mounted read-only: until then nothing is written, and changes are
+    /// refused (EROFS). Called once. Failure: why it cannot be written (EROFS, EIO, EUCLEAN); then
+    /// it is a read-only mount.
+    FailureOr<void> go_live();
     /// After unmount: somebody still holds a vnode.
     bool in_use() const;
     /// EBUSY: a vnode is in use, unless `force` (later operations on it fail with EIO). The image
@@ -177,9 +181,6 @@ protected:
 private:
     friend class Kernel;
     friend class Epoch;
-
-    /// After the type's mount(): the first start_writing() unless read-only.
-    FailureOr<void> go_live();
 
     // constant after construction
     Kernel& kernel_;

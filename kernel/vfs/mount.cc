@@ -98,7 +98,7 @@ FailureOr<void> Mount::go_live() {
     MutexGuard guard(state_mutex_);
     if (options_.read_only) return {};
     auto begun = start_writing();
-    if (!begun) vnodes_->drop_inactive(true);
+    if (!begun) options_.read_only = true; // unmounting it writes nothing
     return begun;
 }
 

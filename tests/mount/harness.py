@@ -74,6 +74,17 @@ def wait_until(condition, what, seconds=30):
     raise Failure(f"never happened: {what}")
 
 
+URING = "/sys/module/fuse/parameters/enable_uring"
+
+
+def uring_offered():
+    try:
+        with open(URING, encoding="ascii") as value:
+            return value.read().strip() == "Y"
+    except OSError:
+        return False
+
+
 class Scratch:
     """A folder for one test, with everything that was mounted below it taken away at the end."""
 

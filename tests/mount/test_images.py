@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 from harness import (NOBODY, ROOT, as_user, check, equal, fuse_mount, has_daemon, main, make_ext2,
-                     mounted, need_root, need_user_mounts, refused, run, tool)
+                     mounted, need_root, need_user_mounts, refused, run, tool,
+                     uring_offered)
 
 
 def make_fat(path, megabytes=16):
@@ -118,6 +119,19 @@ def test_locked_image(scratch):
             with fuse_mount(scratch, daemon, image, options=["ro"], mountpoint=second):
                 pass
             refused([tool(daemon), image, second], 32, image)
+
+
+def test_mounts_that_do_not_come_about_change_nothing(scratch):
+    where = scratch.folder()
+    options = ["pidfile=/nonexistent/pid"] + ([] if uring_offered() else ["transport=uring"])
+    for daemon, image, _ in image_daemons(scratch):
+        before = digest(image)
+        for option in options:
+            done = subprocess.run([tool(daemon), "-o", option, image, where], capture_output=True,
+                                  text=True, check=False)
+            check(done.returncode in (16, 32), f"{daemon} {option}: {done.returncode} {done.stderr}")
+            equal(digest(image), before, f"{daemon} {option}")
+            equal(mounted(where), None, "nothing mounted")
 
 
 def test_mountpoints_that_are_in_use(scratch):

@@ -5,8 +5,8 @@ import os
 import subprocess
 import sys
 
-from harness import (NOBODY, ROOT, Skip, as_user, check, counters, equal, fuse_mount, main, mounted, need_user_mounts,
-                     refused, run, tool)
+from harness import (NOBODY, ROOT, URING, Skip, as_user, check, counters, equal, fuse_mount, main,
+                     mounted, need_user_mounts, refused, run, tool, uring_offered)
 
 
 def tmpfs(*arguments):
@@ -98,17 +98,6 @@ def test_fakeroot_may_everything(scratch):
         script = (f"cd {where} && echo x >a && chown 1:2 a && chmod 4600 a && mkfifo n && "
                   "mkdir d && chmod 0 d && touch d/e && stat -c %u:%g:%a a && stat -c %u:%g d")
         equal(run(as_user(["sh", "-c", script])).stdout, "1:2:4600\n0:0\n", "owners")
-
-
-URING = "/sys/module/fuse/parameters/enable_uring"
-
-
-def uring_offered():
-    try:
-        with open(URING, encoding="ascii") as value:
-            return value.read().strip() == "Y"
-    except OSError:
-        return False
 
 
 def test_transport_that_the_host_lacks(scratch):
