@@ -2,7 +2,6 @@
 #include "p2k/anchor.h"
 
 #include "hostshim/clock.h"
-#include "p2k/cpus.h"
 
 #include <sched.h>
 #include <sys/resource.h>
@@ -13,11 +12,9 @@ namespace rump::p2k {
 
 namespace {
 
-constexpr unsigned quick_requests = 64;  // in a row, before an anchor is worth its wake
-constexpr unsigned window = 256;         // requests after which it must have paid
-constexpr unsigned hold_requests = 4096; // then it is measured anew how fast they come without
-constexpr unsigned hopeless_after = 16;  // requests that take three times as long
-constexpr uint64_t first_pause_ns = 50'000'000, longest_pause_ns = 1'600'000'000;
+constexpr unsigned quick_requests = 32; // in a row, before an anchor is worth its wake
+constexpr unsigned looks = 8;           // of which the mean counts
+constexpr unsigned too_many = 8;        // running threads: more do not count
 constexpr uint64_t look_ns = 1'000'000;
 constexpr int lowest_priority = 19;
 
@@ -52,57 +49,41 @@ bool Anchor::note(uint32_t client) {
     const bool quick = now <= before || now - before <= linger_ns_;
     if (client_.load(std::memory_order_relaxed) != client || !quick) {
         client_.store(client, std::memory_order_relaxed);
-        interrupted_.store(true, std::memory_order_relaxed);
+        streak_.store(0, std::memory_order_relaxed);
         wanted_.store(nowhere, std::memory_order_relaxed);
         return false;
     }
-    host::MutexGuard guard(mutex_);
-    return advance(now);
-}
-
-bool Anchor::advance(uint64_t now) {
-    if (now < paused_until_ns_) return false;
-    if (interrupted_.exchange(false, std::memory_order_relaxed)) begin(false, now);
-    ++requests_;
-    if (anchored_ && !pays(now)) {
-        pause_ns_ = std::clamp(2 * pause_ns_, first_pause_ns, longest_pause_ns);
-        paused_until_ns_ = now + pause_ns_;
-        interrupted_.store(true, std::memory_order_relaxed);
+    const unsigned streak = streak_.load(std::memory_order_relaxed);
+    if (streak < quick_requests) {
+        streak_.store(streak + 1, std::memory_order_relaxed);
+        return false;
+    }
+    if (!cpus_are_free(now)) {
         wanted_.store(nowhere, std::memory_order_relaxed);
         return false;
     }
-    if (anchored_ && requests_ >= hold_requests) {
-        begin(false, now);
-        wanted_.store(nowhere, std::memory_order_relaxed);
-    } else if (!anchored_ && requests_ >= quick_requests) {
-        free_gap_ns_ = (now - window_start_ns_) / requests_;
-        begin(true, now);
-    }
-    if (anchored_) hold_other_cpu();
-    return anchored_;
-}
-
-void Anchor::begin(bool anchored, uint64_t now) {
-    anchored_ = anchored;
-    requests_ = 0;
-    window_start_ns_ = now;
-}
-
-bool Anchor::pays(uint64_t now) {
-    const unsigned in_window = requests_ % window;
-    const uint64_t took = now - window_start_ns_;
-    if (in_window >= hopeless_after && took > 3 * in_window * free_gap_ns_) return false;
-    if (in_window != 0) return true;
-    window_start_ns_ = now;
-    if (took > window * free_gap_ns_) return false;
-    pause_ns_ = 0;
+    hold_other_cpu();
     return true;
+}
+
+/// Nobody wants to run but the caller, who serves the client, the client and the anchor. What a
+/// look finds is chance: the mean of some counts.
+bool Anchor::cpus_are_free(uint64_t now) {
+    uint64_t looked = looked_ns_.load(std::memory_order_relaxed);
+    unsigned load = load_.load(std::memory_order_relaxed);
+    if (now - looked >= look_ns && looked_ns_.compare_exchange_strong(looked, now)) {
+        const unsigned running = count_running_().value_or(too_many) - (held() ? 1 : 0);
+        load = load - load / looks + std::min(running, too_many);
+        load_.store(load, std::memory_order_relaxed);
+    }
+    return load <= 2 * looks;
 }
 
 void Anchor::hold_other_cpu() {
     const auto here = static_cast<unsigned>(::sched_getcpu());
     const unsigned other = here == cpus_[0] ? cpus_[1] : cpus_[0];
     if (wanted_.load(std::memory_order_relaxed) == other) return;
+    host::MutexGuard guard(mutex_);
     wanted_.store(other);
     changed_.notify_all();
 }

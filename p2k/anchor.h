@@ -7,17 +7,18 @@
 // anchor is that thread: at the lowest priority, yielding at each step, so that anything else on
 // its CPU goes first.
 //
-//     free ──64 requests of one client in quick succession──> held ──4096 requests──> free
-//      ^                                                        │
-//      ├──another client, or none for linger_ns─────────────────┤
-//      └──a pause────────────it does not pay────────────────────┘
+//     free ──32 requests of one client in quick succession, nobody else runs──> held
+//      ^                                                                        │
+//      └──another client, none for linger_ns, or others want the CPUs───────────┘
 //
-// Whether it pays is measured: the requests of a client must come faster while it is held than they
-// did before. With two CPUs only: with more it would take an anchor for each.
+// Beside other load an anchor would keep client and server on a CPU that they have to share: how
+// many threads run is looked up each millisecond. With two CPUs only: with more it would take an
+// anchor for each.
 #pragma once
 
 #include "hostshim/lock.h"
 #include "hostshim/thread.h"
+#include "p2k/cpus.h"
 
 #include <array>
 #include <atomic>
@@ -27,9 +28,12 @@ namespace rump::p2k {
 
 class Anchor {
 public:
+    using CountRunning = std::optional<unsigned> (*)();
+
     /// `linger_ns`: how long after a request the next one still counts as quick, and an anchor is
-    /// held. 0: never.
-    explicit Anchor(uint64_t linger_ns) : linger_ns_(linger_ns) {}
+    /// held. 0: never. `count_running`: how many threads of the host want to run.
+    explicit Anchor(uint64_t linger_ns, CountRunning count_running = running_threads)
+        : linger_ns_(linger_ns), count_running_(count_running) {}
     ~Anchor() { stop(); }
     Anchor(const Anchor&) = delete;
     Anchor& operator=(const Anchor&) = delete;
@@ -52,32 +56,26 @@ private:
     void thread_main(unsigned cpu);
     void hold(unsigned cpu);
     bool wait_for_order(unsigned cpu);
-    /// Counts a request; true: anchored.
-    bool advance(uint64_t now) REQUIRES(mutex_);
-    bool pays(uint64_t now) REQUIRES(mutex_);
-    void begin(bool anchored, uint64_t now) REQUIRES(mutex_);
-    void hold_other_cpu() REQUIRES(mutex_);
+    bool cpus_are_free(uint64_t now);
+    void hold_other_cpu();
 
     // constant once started
     const uint64_t linger_ns_;
+    const CountRunning count_running_;
     std::array<unsigned, 2> cpus_{nowhere, nowhere};
     std::array<host::Thread, 2> threads_;
 
     // self-synchronized
     std::atomic<uint64_t> last_ns_{0};
     std::atomic<uint32_t> client_{0};
-    std::atomic<bool> interrupted_{true};   // the requests counted so far do not belong together
+    std::atomic<unsigned> streak_{0};       // quick requests of the client in a row, to a limit
+    std::atomic<uint64_t> looked_ns_{0};    // how many threads run
+    std::atomic<unsigned> load_{0};         // the sum of the last such numbers, without the anchor
     std::atomic<unsigned> wanted_{nowhere}; // the CPU to hold
     std::atomic<bool> stopping_{false};
 
     host::Mutex mutex_{host::Rank::leaf};
     host::CondVar changed_;
-    bool anchored_ GUARDED_BY(mutex_) = false;
-    unsigned requests_ GUARDED_BY(mutex_) = 0; // since it became so
-    uint64_t window_start_ns_ GUARDED_BY(mutex_) = 0;
-    uint64_t free_gap_ns_ GUARDED_BY(mutex_) = 0; // between two requests when nothing was held
-    uint64_t pause_ns_ GUARDED_BY(mutex_) = 0;    // the next one
-    uint64_t paused_until_ns_ GUARDED_BY(mutex_) = 0;
 };
 
 /// Binds the calling thread to the CPU on which a client runs, and lets it go again.

@@ -8,6 +8,7 @@
 
 #include <charconv>
 #include <fstream>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -42,16 +43,39 @@ bool bind_to(const std::vector<unsigned>& cpus) {
     return ::sched_setaffinity(0, sizeof set, &set) == 0;
 }
 
+namespace {
+
+std::string_view read_line(const char* path, std::span<char> text) {
+    const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return {};
+    const ssize_t size = ::read(fd, text.data(), text.size());
+    ::close(fd);
+    return {text.data(), size > 0 ? static_cast<size_t>(size) : 0};
+}
+
+} // namespace
+
+/// /proc/loadavg: "0.20 0.18 0.12 1/80 11206", the number before the slash.
+std::optional<unsigned> running_threads() {
+    char text[128];
+    std::string_view rest = read_line("/proc/loadavg", text);
+    for (int field = 0; field < 3; ++field) {
+        const size_t blank = rest.find(' ');
+        if (blank == rest.npos) return std::nullopt;
+        rest.remove_prefix(blank + 1);
+    }
+    unsigned running = 0;
+    if (std::from_chars(rest.data(), rest.data() + rest.size(), running).ec != std::errc())
+        return std::nullopt;
+    return running;
+}
+
 /// /proc/ID/stat, field 39. The second field, a name in parentheses, may contain anything.
 std::optional<unsigned> cpu_of(uint32_t id) {
     char path[32];
     *fmt::format_to_n(path, sizeof path - 1, "/proc/{}/stat", id).out = '\0';
-    const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return std::nullopt;
     char text[1024];
-    const ssize_t size = ::read(fd, text, sizeof text);
-    ::close(fd);
-    std::string_view rest(text, size > 0 ? static_cast<size_t>(size) : 0);
+    std::string_view rest = read_line(path, text);
     const size_t name_end = rest.rfind(')');
     if (name_end == rest.npos) return std::nullopt;
     rest.remove_prefix(name_end + 1);

@@ -13,6 +13,8 @@ unsigned possible_cpus();
 std::vector<unsigned> allowed_cpus();
 /// The calling thread runs on these from now on. False: it may not.
 bool bind_to(const std::vector<unsigned>& cpus);
+/// How many threads of the host run or want to, at this moment; nothing: it does not say.
+std::optional<unsigned> running_threads();
 /// Where the host's thread `id` runs, or ran last; nothing: there is none that we can see.
 std::optional<unsigned> cpu_of(uint32_t id);
 

@@ -44,7 +44,6 @@ namespace {
 
 constexpr uint64_t watch_ns = 1'000'000;
 constexpr unsigned watch_after = 32; // requests without a sleep
-constexpr int quiet_ms = 10;         // without a request: a client is no more followed
 
 class DeviceTransport final : public Transport, private ReplyPort {
 public:
@@ -73,7 +72,6 @@ private:
     /// Serves until there is nothing to do for this thread. False: until the end.
     bool read_and_run(Worker& worker);
     Wait wait_for_request(Worker& worker, Tether& tether, size_t& got);
-    bool wait_beside_client(Tether& tether) const;
     Wait sleep_for_request();
     bool retire();
     void promote_one();
@@ -240,18 +238,12 @@ DeviceTransport::Wait DeviceTransport::wait_for_request(Worker& worker, Tether& 
         return size < 0 ? Wait::end : Wait::request;
     };
     if (stopping_.load(std::memory_order_relaxed)) return Wait::end;
+    // On its client's CPU the client must run first.
     if (!tether.tied())
         if (const ssize_t size = read_message(worker)) return take(size);
 
     waiting_.fetch_add(1);
     for (;;) {
-        if (wait_beside_client(tether)) {
-            if (const ssize_t size = read_message(worker)) {
-                waiting_.fetch_sub(1);
-                return take(size);
-            }
-            continue;
-        }
         const bool polls = poll_ns_ > 0 && (poll_credit_.load(std::memory_order_relaxed) > 0 ||
                                             sleeps_.load(std::memory_order_relaxed) % 16 == 0);
         ssize_t size = 0;
@@ -264,6 +256,7 @@ DeviceTransport::Wait DeviceTransport::wait_for_request(Worker& worker, Tether& 
         if (polls && size > 0 && credit < 8) poll_credit_.store(credit + 1);
         if (polls && size == 0 && credit > 0) poll_credit_.store(credit - 1);
         if (size == 0) {
+            tether.release();
             if (retire()) return Wait::retire;
             if (sleep_for_request() == Wait::end)
                 size = -1;
@@ -280,15 +273,6 @@ DeviceTransport::Wait DeviceTransport::sleep_for_request() {
     streak_.store(0, std::memory_order_relaxed);
     sleeps_.fetch_add(1, std::memory_order_relaxed);
     return device_readable(-1) && !stopping_.load() ? Wait::request : Wait::end;
-}
-
-/// Tied to its client's CPU a thread gets a request by one change of context, and would only be in
-/// the client's way if it polled. False: it is not tied, or the client is quiet.
-bool DeviceTransport::wait_beside_client(Tether& tether) const {
-    if (!tether.tied()) return false;
-    if (device_readable(quiet_ms)) return true;
-    tether.release();
-    return false;
 }
 
 /// True also when the device is at its end: reading says so.
