@@ -14,7 +14,8 @@ namespace rump::ffs {
 using host::MutexGuard;
 
 namespace {
-/// Inode blocks that are initialised at a time: each time costs a flush.
+/// Inode blocks that are initialised at a time, at least; later as many as there are, since each
+/// time costs a flush.
 constexpr uint32_t blocks_per_init = 8;
 } // namespace
 
@@ -73,15 +74,17 @@ Result<void> Allocator::init_inodes(const Group& group, uint32_t cg, uint32_t in
     uint32_t inited = group.count(group.header().initediblk);
     if (index + geo.inopb <= inited || inited >= geo.ipg) return {};
     std::vector<std::byte> block(geo.bsize);
-    uint32_t todo = std::max((index / geo.inopb + 1) - inited / geo.inopb, blocks_per_init);
+    const uint32_t done = inited / geo.inopb;
+    uint32_t todo = std::max({index / geo.inopb + 1 - done, done, blocks_per_init});
     while (todo-- > 0 && inited < geo.ipg) {
         std::fill(block.begin(), block.end(), std::byte{0});
         for (uint32_t i = 0; i < geo.inopb; ++i) {
             auto& d = *reinterpret_cast<disk::Dinode2*>(block.data() + i * sizeof(disk::Dinode2));
             geo.order.set(d.gen, volume_.mount.kernel().random().next32() / 2 + 1);
         }
-        const uint64_t first = uint64_t{cg} * geo.ipg + inited;
-        TRY(volume_.mount.device().write(geo.bytes(geo.inode_block(first)), block));
+        const uint64_t at = geo.bytes(geo.inode_block(uint64_t{cg} * geo.ipg + inited));
+        volume_.buffers().forget(at, geo.bsize); // a wrong name may have led here
+        TRY(volume_.mount.device().write(at, block));
         inited += geo.inopb;
     }
     TRY(volume_.mount.device().flush());

@@ -14,13 +14,13 @@ Result<std::unique_ptr<Inode>> open_name(Inode& dir, std::string_view name) {
     const auto found = TRY(find_entry(dir, name));
     if (!found || !dir.volume().geo.is_inode(found->ino)) return Errno::noent;
     auto inode = std::make_unique<Inode>(dir.volume(), found->ino);
-    TRY(dir.volume().load(*inode));
+    inode->state = TRY(dir.volume().load(found->ino));
     return inode;
 }
 
 Result<std::unique_ptr<Inode>> open_space(Volume& volume, std::string_view space) {
     Inode root(volume, disk::root_inode);
-    TRY(volume.load(root));
+    root.state = TRY(volume.load(disk::root_inode));
     auto top = TRY(open_name(root, ".attribute"));
     if (!top->state.is_dir()) return Errno::noent;
     auto dir = TRY(open_name(*top, space));

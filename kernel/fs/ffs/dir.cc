@@ -41,11 +41,12 @@ Result<bool> ChunkWalk::next(DirRecord& out) {
     if (namlen == 0 || namlen > name_max) return bad("name length");
     if (out.reclen < disk::dirent_size(namlen)) return bad("name longer than its record");
     out.name = {reinterpret_cast<const char*>(chunk_.data()) + at_ + sizeof(disk::Dirent), namlen};
-    if (out.name.find('/') != std::string_view::npos ||
-        out.name.find('\0') != std::string_view::npos)
-        return bad("name with a slash or NUL");
     at_ += out.reclen;
     return true;
+}
+
+bool is_bad_name(std::string_view name) {
+    return std::any_of(name.begin(), name.end(), [](char c) { return c == '/' || c == '\0'; });
 }
 
 void put_record(const Geometry& geo, std::span<std::byte> chunk, uint32_t at, uint32_t reclen,
@@ -121,6 +122,55 @@ Result<std::optional<FoundEntry>> entry_at(Inode& dir, uint64_t offset, std::str
 
 } // namespace
 
+namespace {
+
+/// What ChunkWalk does, for one name and in few steps: most time of a lookup in a directory without
+/// index goes here.
+struct ChunkSearch {
+    const Geometry& geo;
+    const std::string_view name;
+    bool whiteouts = false; // were passed
+    bool refused = false;   // the chunk cannot be read to its end
+
+    /// The place of the record with the name.
+    std::optional<uint32_t> in(std::span<const std::byte> chunk) {
+        const ByteOrder o = geo.order;
+        const char last = name.back();
+        for (uint32_t at = 0; at < chunk.size();) {
+            const auto left = static_cast<uint32_t>(chunk.size()) - at;
+            const auto& d = *reinterpret_cast<const disk::Dirent*>(chunk.data() + at);
+            if (left < sizeof d) break;
+            const uint32_t reclen = o.get(d.reclen), ino = o.get(d.ino);
+            const uint32_t namlen =
+                geo.old_dirs ? o.get(reinterpret_cast<const disk::OldDirent&>(d).namlen) : d.namlen;
+            if (reclen < sizeof d || reclen % 4 != 0 || reclen > left) break;
+            if (ino != 0) {
+                if (namlen == 0 || namlen > name_max || reclen < disk::dirent_size(namlen)) break;
+                if (ino == disk::whiteout_inode) whiteouts = true;
+                const char* text = reinterpret_cast<const char*>(&d + 1);
+                if (namlen == name.size() && text[namlen - 1] == last &&
+                    std::memcmp(text, name.data(), namlen) == 0)
+                    return at;
+            }
+            at += reclen;
+            if (at == chunk.size()) return std::nullopt;
+        }
+        refused = true;
+        return std::nullopt;
+    }
+};
+
+/// Where and why a chunk cannot be read.
+Errno refused_chunk(Inode& dir, uint64_t offset, std::span<const std::byte> chunk) {
+    ChunkWalk walk(dir.volume().geo, chunk);
+    DirRecord r;
+    for (;;)
+        if (auto more = walk.next(r); !more || !*more)
+            return bad_chunk(dir, offset + walk.at(), walk.reason());
+}
+
+} // namespace
+
 Result<std::optional<FoundEntry>> find_entry(Inode& dir, std::string_view name) {
     const Geometry& geo = dir.volume().geo;
     if (const auto hash = TRY(directory_hash(dir, false))) {
@@ -139,19 +189,18 @@ Result<std::optional<FoundEntry>> find_entry(Inode& dir, std::string_view name) 
         return found;
     }
     std::optional<FoundEntry> found;
+    ChunkSearch search{geo, name};
     TRY(each_chunk(dir, 0, [&](uint64_t offset, const Buf& buf, uint32_t at) -> Result<bool> {
-        ChunkWalk walk(geo, buf.bytes().subspan(at, geo.dirblk));
-        DirRecord r;
-        for (;;) {
-            auto more = walk.next(r);
-            if (!more) return bad_chunk(dir, offset + walk.at(), walk.reason());
-            if (!*more) return true;
-            if (r.ino != 0 && r.name == name) {
-                found = FoundEntry{r.ino, r.type, offset + r.at};
-                return false;
-            }
+        const auto chunk = buf.bytes().subspan(at, geo.dirblk);
+        if (const auto place = search.in(chunk)) {
+            const auto& d = *reinterpret_cast<const disk::Dirent*>(chunk.data() + *place);
+            const auto type = geo.old_dirs ? FileType::unknown : static_cast<FileType>(d.type);
+            found = FoundEntry{geo.order.get(d.ino), type, offset + *place};
         }
+        if (search.refused) return refused_chunk(dir, offset, chunk);
+        return !found;
     }));
+    if (!found && !search.whiteouts) dir.without_whiteouts.store(true, std::memory_order_relaxed);
     return found;
 }
 
@@ -166,6 +215,7 @@ Result<void> each_entry(Inode& dir, uint64_t cookie, EntrySink sink) {
                 if (!more) return bad_chunk(dir, offset + walk.at(), walk.reason());
                 if (!*more) return true;
                 if (offset + r.at < cookie || r.ino == 0 || r.ino == disk::whiteout_inode) continue;
+                if (is_bad_name(r.name)) return bad_chunk(dir, offset + r.at, bad_name_reason);
                 if (!sink(r, offset + r.at + r.reclen)) return false;
             }
         });

@@ -38,6 +38,11 @@ private:
     std::string_view reason_;
 };
 
+/// A name that no path can hold. No name that is looked for is one, so only who hands names out
+/// asks.
+bool is_bad_name(std::string_view name);
+inline constexpr std::string_view bad_name_reason = "name with a slash or NUL";
+
 /// Writes a record's head and name.
 void put_record(const Geometry& geo, std::span<std::byte> chunk, uint32_t at, uint32_t reclen,
                 uint64_t ino, FileType type, std::string_view name);

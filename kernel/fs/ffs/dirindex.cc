@@ -37,6 +37,7 @@ Result<DirHashPool::Use> directory_hash(Inode& dir, bool exclusive) {
     const Geometry& geo = dir.volume().geo;
     DirHashPool::Use hash = dir.volume().mount.dirhashes().make(dir.dirhash);
     if (!hash) return hash;
+    bool whiteouts = false;
     auto filled =
         each_chunk(dir, 0, [&](uint64_t offset, const Buf& buf, uint32_t at) -> Result<bool> {
             const auto chunk = buf.bytes().subspan(at, geo.dirblk);
@@ -46,6 +47,7 @@ Result<DirHashPool::Use> directory_hash(Inode& dir, bool exclusive) {
                 auto more = walk.next(r);
                 if (!more) return bad_chunk(dir, offset + walk.at(), walk.reason());
                 if (!*more) break;
+                if (r.ino == disk::whiteout_inode) whiteouts = true;
                 if (r.ino != 0)
                     hash->add(DirHash::hash(r.name), static_cast<uint32_t>(offset + r.at));
             }
@@ -57,6 +59,7 @@ Result<DirHashPool::Use> directory_hash(Inode& dir, bool exclusive) {
         dir.dirhash.drop();
         return filled.error();
     }
+    if (!whiteouts) dir.without_whiteouts.store(true, std::memory_order_relaxed);
     dir.index_built.store(true, std::memory_order_release);
     return hash;
 }

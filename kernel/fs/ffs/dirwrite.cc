@@ -64,6 +64,25 @@ void note_room(Inode& dir, DirHash* hash, uint64_t offset, std::span<const std::
         hash->set_room(static_cast<uint32_t>(offset / geo.dirblk), chunk_room(geo, chunk));
 }
 
+/// The scan without an index goes on where the last one ended, and around the end once.
+Result<std::optional<Room>> scan_for_room(Inode& dir, uint32_t needed, bool may_compact) {
+    const Geometry& geo = dir.volume().geo;
+    std::optional<Room> found;
+    const uint64_t start = dir.room_from < dir.state.size ? dir.room_from : 0;
+    const auto scan = [&](uint64_t from, uint64_t to) {
+        return each_chunk(
+            dir, from, [&](uint64_t offset, const Buf& buf, uint32_t at) -> Result<bool> {
+                if (offset >= to) return false;
+                found =
+                    room_in(geo, buf.bytes().subspan(at, geo.dirblk), offset, needed, may_compact);
+                return !found;
+            });
+    };
+    TRY(scan(start, dir.state.size));
+    if (!found && start != 0) TRY(scan(0, start));
+    return found;
+}
+
 Result<std::optional<Room>> find_room(Inode& dir, DirHash* hash, uint32_t needed) {
     const Geometry& geo = dir.volume().geo;
     std::optional<Room> found;
@@ -77,11 +96,7 @@ Result<std::optional<Room>> find_room(Inode& dir, DirHash* hash, uint32_t needed
         return room_in(geo, buf.bytes().subspan(geo.in_dir_unit(offset), geo.dirblk), offset,
                        needed, may_compact);
     }
-    TRY(each_chunk(dir, 0, [&](uint64_t offset, const Buf& buf, uint32_t at) -> Result<bool> {
-        found = room_in(geo, buf.bytes().subspan(at, geo.dirblk), offset, needed, may_compact);
-        return !found;
-    }));
-    return found;
+    return scan_for_room(dir, needed, may_compact);
 }
 
 /// A new chunk at the end. Its bytes reach the device before the inode that
@@ -124,11 +139,13 @@ void drop_index_on_abort(Transaction& tx, Inode& dir) {
     });
 }
 
-/// Takes empty chunks off the end.
+/// Takes empty chunks off the end, as many as a log has room for.
 Result<void> shrink(Transaction& tx, Inode& dir, DirHash* hash) {
     const Geometry& geo = dir.volume().geo;
     uint64_t size = dir.state.size;
-    while (size > geo.dirblk) {
+    const uint64_t step = dir.volume().free_step_bytes();
+    const uint64_t least = size > step ? size - step : geo.dirblk;
+    while (size > least) {
         const uint64_t offset = size - geo.dirblk;
         const Buf buf = TRY(entry_block(dir, offset));
         const auto chunk = buf.bytes().subspan(geo.in_dir_unit(offset), geo.dirblk);
@@ -149,9 +166,11 @@ Result<void> enter_name(Transaction& tx, Inode& dir, std::string_view name, uint
                         FileType type, bool privileged, Buf* after) {
     const Geometry& geo = dir.volume().geo;
     dir.begin_change(tx);
-    if (const auto whiteout = TRY(find_entry(dir, name))) {
-        ASSERT(whiteout->ino == disk::whiteout_inode);
-        return retarget_name(tx, dir, name, ino, type, after);
+    if (!dir.without_whiteouts.load(std::memory_order_relaxed)) {
+        if (const auto whiteout = TRY(find_entry(dir, name))) {
+            ASSERT(whiteout->ino == disk::whiteout_inode);
+            return retarget_name(tx, dir, name, ino, type, after);
+        }
     }
     const uint32_t needed = disk::dirent_size(name.size());
     const auto use = TRY(directory_hash(dir, true));
@@ -159,6 +178,7 @@ Result<void> enter_name(Transaction& tx, Inode& dir, std::string_view name, uint
     if (hash != nullptr) drop_index_on_abort(tx, dir);
     auto room = TRY(find_room(dir, hash, needed));
     if (!room) room = TRY(grow(tx, dir, privileged));
+    dir.room_from = room->chunk;
     Buf buf = TRY(entry_block(dir, room->chunk));
     if (after != nullptr) TRY(tx.order(buf, *after));
     auto chunk = tx.modify(buf, geo.in_dir_unit(room->chunk), geo.dirblk, WritePhase::directory);
@@ -216,6 +236,7 @@ Result<void> remove_name(Transaction& tx, Inode& dir, std::string_view name) {
         put_reclen(geo, chunk, previous.at, previous.reclen + r.reclen);
     if (hash != nullptr) hash->remove(DirHash::hash(name), static_cast<uint32_t>(found->offset));
     note_room(dir, hash, offset, chunk);
+    dir.room_from = std::min(dir.room_from, offset);
     if (offset + geo.dirblk == dir.state.size) return shrink(tx, dir, hash);
     return {};
 }

@@ -92,6 +92,10 @@ public:
     uint64_t next_frag = 0;                  // … and where it would be contiguous
     bool fresh = false;                      // made in the open epoch: no name of it is on disk
     std::atomic<bool> cookies_inside{false}; // a reader stopped within a chunk: entries stay put
+    std::atomic<bool> without_whiteouts{
+        false}; // somebody has seen that there are none; none are made
+    uint64_t room_from =
+        0; // the chunk where the search for room begins, of a directory without index
 
 private:
     friend class Volume;
@@ -100,6 +104,8 @@ private:
     Volume& volume_;
     const uint64_t number_;
     std::atomic<bool> dirty_{false};
+    size_t dirty_slot_ =
+        0; // where the volume's list of dirty inodes has it, under that list's mutex
     // Names that are gone in memory and maybe not on disk: of the open epoch, and
     // of the one that is being committed.
     std::atomic<uint16_t> deferred_open_{0};

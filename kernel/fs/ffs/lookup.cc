@@ -15,23 +15,23 @@ namespace rump::ffs {
 
 Result<VnodeRef> FfsVnode::lookup(Name name) {
     ASSERT(lock.held());
-    const auto found = TRY(find_entry(*inode_, name.view()));
+    const auto found = TRY(find_entry(inode_, name.view()));
     if (!found || found->ino == disk::whiteout_inode) return Errno::noent;
     if (!volume().geo.is_inode(found->ino))
         return volume().mount.corrupt(fmt::format("directory inode {}, offset {}: inode {}",
-                                                  inode_->number(), found->offset, found->ino));
+                                                  inode_.number(), found->offset, found->ino));
     auto vnode = mount().vget(InodeNumber(found->ino));
     // A name of what is no file: the directory is wrong, not the caller.
     if (!vnode && vnode.error() == Errno::stale && !volume().is_doomed(found->ino))
         return volume().mount.corrupt(
-            fmt::format("directory inode {}, offset {}: inode {} is not allocated",
-                        inode_->number(), found->offset, found->ino));
+            fmt::format("directory inode {}, offset {}: inode {} is not allocated", inode_.number(),
+                        found->offset, found->ino));
     return vnode;
 }
 
 Result<void> FfsVnode::readdir(uint64_t cookie, DirSink sink) {
     ASSERT(lock.held());
-    return each_entry(*inode_, cookie, [&](const DirRecord& r, uint64_t next) {
+    return each_entry(inode_, cookie, [&](const DirRecord& r, uint64_t next) {
         DirEntry entry;
         entry.number = InodeNumber(r.ino);
         entry.type = r.type;
@@ -40,7 +40,7 @@ Result<void> FfsVnode::readdir(uint64_t cookie, DirSink sink) {
         const bool more = sink(entry);
         // Another call will go on in the middle of a chunk: entries must not move
         // in it.
-        if (!more && r.at != 0) inode_->cookies_inside.store(true, std::memory_order_relaxed);
+        if (!more && r.at != 0) inode_.cookies_inside.store(true, std::memory_order_relaxed);
         return more;
     });
 }
@@ -52,7 +52,7 @@ Result<VnodeRef> FfsVnode::create(Name name, const NewNode& node) {
 
 Result<VnodeRef> FfsVnode::mkdir(Name name, const NewNode& node) {
     ASSERT(lock.held_exclusive());
-    if (inode_->state.nlink >= mount().traits().link_max) return Errno::mlink;
+    if (inode_.state.nlink >= mount().traits().link_max) return Errno::mlink;
     return make(name, node, {});
 }
 
@@ -108,9 +108,8 @@ Result<VnodeRef> FfsVnode::make_once(Name name, const NewNode& node, std::string
     const bool dir = node.type == FileType::dir;
     std::unique_ptr<FfsVnode> vnode; // outlives the transaction, whose undo touches it
     Transaction tx = TRY(mount().begin());
-    const uint64_t number = TRY(v.alloc.alloc_inode(tx, inode_->number(), dir));
-    auto inode = std::make_unique<Inode>(v, number);
-    InodeState& s = inode->state;
+    const uint64_t number = TRY(v.alloc.alloc_inode(tx, inode_.number(), dir));
+    InodeState s;
     const Timespec now = v.now();
     s.mode = static_cast<uint16_t>(type_to_mode(node.type) | (node.mode & mode_permissions));
     s.gen = TRY(next_generation(v, number));
@@ -119,22 +118,22 @@ Result<VnodeRef> FfsVnode::make_once(Name name, const NewNode& node, std::string
     if (v.geo.old_inodes && (node.uid > UINT16_MAX || node.gid > UINT16_MAX)) return Errno::inval;
     s.atime = s.mtime = s.ctime = s.btime = now;
     s.nlink = dir ? 2 : 1;
-    if (s.is_device()) inode->set_pointer(0, TRY(device_to_disk(node.rdev)));
-    inode->fresh = true;
-    vnode = std::make_unique<FfsVnode>(static_cast<FfsMount&>(mount()), std::move(inode));
+    if (s.is_device()) put_address(v.geo, s.area, 0, TRY(device_to_disk(node.rdev)));
+    vnode = std::make_unique<FfsVnode>(static_cast<FfsMount&>(mount()), number, s);
     Inode& made = vnode->inode();
+    made.fresh = true;
     v.mark_dirty(made);
     if (node.type == FileType::lnk) TRY(put_target(tx, made, target));
     for (const XattrInit& x : node.xattrs)
         TRY(set_attribute(tx, made, x.name, x.value, XattrSet::any));
     if (dir) {
-        TRY(make_dots(tx, made, inode_->number(), node.privileged));
-        if (v.geo.freebsd) s.depth = inode_->state.depth + 1;
-        inode_->begin_change(tx);
-        ++inode_->state.nlink;
+        TRY(make_dots(tx, made, inode_.number(), node.privileged));
+        if (v.geo.freebsd) made.state.depth = inode_.state.depth + 1;
+        inode_.begin_change(tx);
+        ++inode_.state.nlink;
     }
-    TRY(enter_name(tx, *inode_, name.view(), number, node.type, node.privileged));
-    inode_->state.mtime = inode_->state.ctime = now;
+    TRY(enter_name(tx, inode_, name.view(), number, node.type, node.privileged));
+    inode_.state.mtime = inode_.state.ctime = now;
     tx.done();
     return mount().vnodes().insert(std::move(vnode));
 }
@@ -149,8 +148,8 @@ Result<void> FfsVnode::link(Name name, Vnode& target) {
         inode.begin_change(tx);
         ++inode.state.nlink;
         inode.state.ctime = volume().now();
-        TRY(enter_name(tx, *inode_, name.view(), inode.number(), inode.type(), true));
-        inode_->state.mtime = inode_->state.ctime = volume().now();
+        TRY(enter_name(tx, inode_, name.view(), inode.number(), inode.type(), true));
+        inode_.state.mtime = inode_.state.ctime = volume().now();
         tx.done();
         file.publish_links();
         return {};
@@ -172,11 +171,11 @@ Result<void> FfsVnode::unlink_entry(Name name, FfsVnode& victim) {
     Transaction tx = TRY(mount().begin());
     Inode& gone = victim.inode();
     const Timespec now = volume().now();
-    TRY(remove_name(tx, *inode_, name.view()));
+    TRY(remove_name(tx, inode_, name.view()));
     gone.begin_change(tx);
-    drop_file_link(tx, gone, *inode_);
+    drop_file_link(tx, gone, inode_);
     gone.state.ctime = now;
-    inode_->state.mtime = inode_->state.ctime = now;
+    inode_.state.mtime = inode_.state.ctime = now;
     if (gone.state.nlink == 0) volume().note_unlinked(gone.number(), gone.state.mode);
     tx.done();
     victim.publish_links();

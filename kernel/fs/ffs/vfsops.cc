@@ -100,9 +100,8 @@ std::vector<std::pair<std::string, std::string>> FfsMount::describe() {
 }
 
 Result<std::unique_ptr<Vnode>> FfsMount::load(InodeNumber number) {
-    auto inode = std::make_unique<Inode>(volume_, number.value());
-    TRY(volume_.load(*inode));
-    return make_vnode(*this, std::move(inode));
+    const InodeState state = TRY(volume_.load(number.value()));
+    return std::unique_ptr<Vnode>(std::make_unique<FfsVnode>(*this, number.value(), state));
 }
 
 // --- writing
@@ -183,7 +182,7 @@ FailureOr<void> FfsMount::begin_writing() {
     // With a log, its empty header goes first: the flag says that the log counts.
     if (auto marked = write_superblock(); !marked)
         return Failure(marked.error(), "the superblock cannot be written");
-    volume_.set_logged(journal != nullptr);
+    if (journal) volume_.set_logged(log_place_->length);
     if (log_ != nullptr)
         for (const LogInode& i : log_->contents().inodes) volume_.note_unlinked(i.number, i.mode);
     if (journal) set_journal(std::move(journal));

@@ -33,6 +33,7 @@ constexpr std::array<FlagPair, 9> flag_pairs{{
 
 FileFlags flags_from_disk(uint32_t bsd) {
     FileFlags flags = 0;
+    if (bsd == 0) return flags;
     for (const FlagPair& p : flag_pairs)
         if ((bsd & p.bsd) != 0) flags |= p.ours;
     return flags;
@@ -70,15 +71,13 @@ DeviceNumber device_from_disk(uint64_t raw) {
 
 } // namespace
 
-FfsVnode::FfsVnode(FfsMount& mount, std::unique_ptr<Inode> inode)
-    : Vnode(mount, InodeNumber(inode->number()), inode->state.gen, inode->type()),
-      inode_(std::move(inode)), gone_(inode_->state.nlink == 0) {}
-
-std::unique_ptr<Vnode> make_vnode(FfsMount& mount, std::unique_ptr<Inode> inode) {
-    return std::make_unique<FfsVnode>(mount, std::move(inode));
+FfsVnode::FfsVnode(FfsMount& mount, uint64_t number, const InodeState& state)
+    : Vnode(mount, InodeNumber(number), state.gen, mode_to_type(state.mode)),
+      inode_(mount.volume(), number), gone_(state.nlink == 0) {
+    inode_.state = state;
 }
 
-void FfsVnode::publish_links() { gone_.store(inode_->state.nlink == 0, std::memory_order_release); }
+void FfsVnode::publish_links() { gone_.store(inode_.state.nlink == 0, std::memory_order_release); }
 
 bool FfsVnode::make_space() {
     if (!volume().has_pending()) return false;
@@ -87,7 +86,7 @@ bool FfsVnode::make_space() {
 
 Result<Attr> FfsVnode::getattr() {
     ASSERT(lock.held());
-    const InodeState& s = inode_->state;
+    const InodeState& s = inode_.state;
     Attr a;
     a.number = number();
     a.generation = generation();
@@ -96,7 +95,7 @@ Result<Attr> FfsVnode::getattr() {
     a.nlink = s.nlink;
     a.uid = s.uid;
     a.gid = s.gid;
-    if (s.is_device()) a.rdev = device_from_disk(inode_->pointer(0));
+    if (s.is_device()) a.rdev = device_from_disk(inode_.pointer(0));
     a.size = s.is_device() ? 0 : s.size;
     a.blocks = s.blocks;
     a.block_size = volume().geo.bsize;
@@ -110,19 +109,19 @@ Result<Attr> FfsVnode::getattr() {
 
 Result<void> FfsVnode::setattr(const AttrChange& change) {
     ASSERT(lock.held_exclusive());
-    if (change.size && is_reg()) TRY(volume().shrink_in_steps(*inode_, *change.size));
+    if (change.size && is_reg()) TRY(volume().shrink_in_steps(inode_, *change.size));
     return with_space([&]() -> Result<void> {
         // What has no bit on the disk cannot be kept.
         if (change.flags && (*change.flags & ~known_flags()) != 0) return Errno::opnotsupp;
         Transaction tx = TRY(mount().begin());
-        const bool resized = change.size && *change.size != inode_->state.size;
-        inode_->begin_change(tx);
+        const bool resized = change.size && *change.size != inode_.state.size;
+        inode_.begin_change(tx);
         if (resized) {
             if (!is_reg()) return Errno::inval;
-            TRY(set_size(tx, *inode_, *change.size, true));
+            TRY(set_size(tx, inode_, *change.size, true));
         }
         const Geometry& geo = volume().geo;
-        InodeState& s = inode_->state;
+        InodeState& s = inode_.state;
         const Timespec now = volume().now();
         const uint32_t most = geo.old_inodes ? UINT16_MAX : UINT32_MAX;
         if (change.mode)
@@ -145,12 +144,12 @@ Result<void> FfsVnode::setattr(const AttrChange& change) {
 
 Result<std::string> FfsVnode::readlink() {
     ASSERT(lock.held());
-    const InodeState& s = inode_->state;
-    if (inode_->is_short_symlink())
+    const InodeState& s = inode_.state;
+    if (inode_.is_short_symlink())
         return std::string(reinterpret_cast<const char*>(s.area.data()), s.size);
     std::string target(s.size, '\0');
     const size_t n = TRY(read(0, std::as_writable_bytes(std::span(target))));
-    if (n != target.size()) return volume().mount.corrupt(Volume::place(*inode_, 0) + ": symlink");
+    if (n != target.size()) return volume().mount.corrupt(Volume::place(inode_, 0) + ": symlink");
     return target;
 }
 
@@ -164,7 +163,7 @@ Result<void> FfsVnode::fsync(bool data_only) {
 
 Result<void> FfsVnode::map(uint64_t offset, uint64_t length, ExtentList& out) {
     ASSERT(lock.held());
-    return map_file(*inode_, offset, length, [&](const Piece& piece) {
+    return map_file(inode_, offset, length, [&](const Piece& piece) {
         Extent e;
         e.file_offset = piece.file_offset;
         e.length = piece.length;
@@ -189,7 +188,7 @@ Result<size_t> FfsVnode::write(uint64_t offset, std::span<const std::byte> data,
 Result<void> FfsVnode::prepare_write(Transaction& tx, uint64_t offset, uint64_t length,
                                      bool privileged, ExtentList& out) {
     ASSERT(lock.held_exclusive());
-    return allocate_file(tx, *inode_, offset, length, privileged, [&](const Piece& piece) {
+    return allocate_file(tx, inode_, offset, length, privileged, [&](const Piece& piece) {
         Extent e;
         e.file_offset = piece.file_offset;
         e.length = piece.length;
@@ -201,8 +200,8 @@ Result<void> FfsVnode::prepare_write(Transaction& tx, uint64_t offset, uint64_t 
 
 Result<void> FfsVnode::finish_write(Transaction& tx, uint64_t end) {
     ASSERT(lock.held_exclusive());
-    inode_->begin_change(tx);
-    InodeState& s = inode_->state;
+    inode_.begin_change(tx);
+    InodeState& s = inode_.state;
     s.size = std::max(s.size, end);
     s.mtime = s.ctime = volume().now();
     return {};
@@ -213,7 +212,7 @@ Result<void> FfsVnode::allocate(uint64_t offset, uint64_t length, bool keep_size
     ASSERT(lock.held_exclusive());
     const Geometry& geo = volume().geo;
     if (length > geo.max_file_size || offset > geo.max_file_size - length) return Errno::fbig;
-    const uint64_t end = offset + length, size = inode_->state.size;
+    const uint64_t end = offset + length, size = inode_.state.size;
     // A file has no blocks behind its end: there would be no telling how many.
     if (keep_size && end > size) return Errno::opnotsupp;
     if (end > size &&
@@ -255,10 +254,29 @@ Result<void> FfsVnode::allocate_part(uint64_t offset, uint64_t length, bool zero
 
 /// The file as it was before an allocation that failed.
 Result<void> FfsVnode::give_back(const ExtentList& filled, uint64_t size) {
-    Transaction tx = TRY(mount().begin());
-    if (size < inode_->state.size) TRY(set_size(tx, *inode_, size, true));
-    for (const Extent& e : filled) TRY(punch(tx, *inode_, e.file_offset, e.length));
-    tx.done();
+    if (size < inode_.state.size) {
+        TRY(volume().shrink_in_steps(inode_, size));
+        Transaction tx = TRY(mount().begin());
+        TRY(set_size(tx, inode_, size, true));
+        tx.done();
+    }
+    for (const Extent& e : filled) TRY(punch_in_steps(e.file_offset, e.length));
+    return {};
+}
+
+/// Steps end between blocks, so that no block is zeroed in place of freed.
+Result<void> FfsVnode::punch_in_steps(uint64_t offset, uint64_t length) {
+    const uint64_t size = inode_.state.size;
+    if (offset >= size) return {};
+    const uint64_t end = length < size - offset ? offset + length : size;
+    const uint64_t step = volume().free_step_bytes();
+    while (offset < end) {
+        const uint64_t n = std::min(end - offset, step - offset % step);
+        Transaction tx = TRY(mount().begin());
+        TRY(punch(tx, inode_, offset, n));
+        tx.done();
+        offset += n;
+    }
     return {};
 }
 
@@ -287,9 +305,10 @@ Result<void> FfsVnode::zero_new(const ExtentList& before, const ExtentList& now,
 
 Result<void> FfsVnode::deallocate(uint64_t offset, uint64_t length) {
     ASSERT(lock.held_exclusive());
+    TRY(punch_in_steps(offset, length));
     Transaction tx = TRY(mount().begin());
-    TRY(punch(tx, *inode_, offset, length));
-    inode_->state.mtime = inode_->state.ctime = volume().now();
+    inode_.begin_change(tx);
+    inode_.state.mtime = inode_.state.ctime = volume().now();
     tx.done();
     return {};
 }
@@ -297,7 +316,7 @@ Result<void> FfsVnode::deallocate(uint64_t offset, uint64_t length) {
 Result<void> FfsVnode::inactive() {
     ASSERT(lock.held_exclusive());
     if (mount().read_only()) return {};
-    return volume().reap(*inode_);
+    return volume().reap(inode_);
 }
 
 } // namespace rump::ffs

@@ -14,7 +14,7 @@ class FfsMount;
 
 class FfsVnode final : public Vnode {
 public:
-    FfsVnode(FfsMount& mount, std::unique_ptr<Inode> inode);
+    FfsVnode(FfsMount& mount, uint64_t number, const InodeState& state);
 
     Result<VnodeRef> lookup(Name name) override;
     Result<void> readdir(uint64_t cookie, DirSink sink) override;
@@ -48,21 +48,22 @@ public:
     Result<void> deallocate(uint64_t offset, uint64_t length) override;
 
     bool unlinked() const override { return gone_.load(std::memory_order_acquire); }
-    bool dirty() const override { return inode_->dirty(); }
+    bool dirty() const override { return inode_.dirty(); }
     Result<void> inactive() override;
 
-    Inode& inode() const { return *inode_; }
+    Inode& inode() { return inode_; }
     /// After a change of the link count is done.
     void publish_links();
 
 private:
-    Volume& volume() const { return inode_->volume(); }
+    Volume& volume() const { return inode_.volume(); }
     Result<VnodeRef> make(Name name, const NewNode& node, std::string_view target);
     Result<VnodeRef> make_once(Name name, const NewNode& node, std::string_view target);
     Result<void> unlink_entry(Name name, FfsVnode& victim);
     Result<void> allocate_part(uint64_t offset, uint64_t length, bool zero, bool privileged,
                                ExtentList& filled);
     Result<void> give_back(const ExtentList& filled, uint64_t size);
+    Result<void> punch_in_steps(uint64_t offset, uint64_t length);
     Result<void> zero_new(const ExtentList& before, const ExtentList& now, bool all);
     /// Runs `attempt`; when it fails for lack of space that a commit would make
     /// usable, commits and runs it again.
@@ -76,13 +77,12 @@ private:
     }
     bool make_space();
 
-    const std::unique_ptr<Inode> inode_;
+    Inode inode_;
     std::atomic<bool> gone_;
 };
 
 /// One name of `inode` in `parent` goes; a directory also loses its own two.
 void drop_file_link(Transaction& tx, Inode& inode, Inode& parent);
-std::unique_ptr<Vnode> make_vnode(FfsMount& mount, std::unique_ptr<Inode> inode);
 /// Any vnode of an FFS mount is one of these.
 inline FfsVnode& ffs_vnode(Vnode& vnode) { return static_cast<FfsVnode&>(vnode); }
 

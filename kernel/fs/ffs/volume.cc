@@ -19,6 +19,13 @@ Volume::Volume(Mount& mount, const Geometry& geo) : mount(mount), geo(geo), allo
 
 Volume::~Volume() = default;
 
+void Volume::set_logged(uint64_t log_bytes) {
+    logged_ = true;
+    // A block that is freed changes three sectors of its group at most: the header, and each map.
+    const uint64_t blocks = std::clamp<uint64_t>(log_bytes / 4096, 16, 16384);
+    free_step_bytes_ = blocks << geo.bshift;
+}
+
 Timespec Volume::now() const { return mount.kernel().now(); }
 
 Result<void> Volume::write_early(FragNumber f, std::span<const std::byte> bytes) {
@@ -37,8 +44,7 @@ std::string Volume::place(const Inode& inode, uint64_t lbn) {
     return fmt::format("inode {}, block {}", inode.number(), lbn);
 }
 
-Result<void> Volume::load(Inode& inode) {
-    const uint64_t number = inode.number();
+Result<InodeState> Volume::load(uint64_t number) {
     if (!geo.is_inode(number) || is_doomed(number)) return Errno::stale;
     Buf buf = TRY(read(geo.inode_block(number), geo.bsize));
     const auto raw = buf.bytes().subspan(geo.inode_offset(number), geo.inode_size);
@@ -56,8 +62,7 @@ Result<void> Volume::load(Inode& inode) {
     if (s.is_dir() && (s.size == 0 || s.size % geo.dirblk != 0 || s.size > UINT32_MAX))
         return bad("size of a directory");
     if (s.is_symlink() && s.size > path_max) return bad("size of a symlink");
-    inode.state = s;
-    return {};
+    return s;
 }
 
 Result<void> Volume::load_unlinked(Inode& inode) {
@@ -75,8 +80,13 @@ void Volume::mark_dirty(Inode& inode) {
     if (inode.dirty_.load(std::memory_order_relaxed)) return;
     MutexGuard guard(mutex_);
     if (inode.dirty_.exchange(true, std::memory_order_relaxed)) return;
-    dirty_.push_back(&inode);
+    add_dirty(inode);
     will_change(geo.inode_block(inode.number()), geo.bsize);
+}
+
+void Volume::add_dirty(Inode& inode) {
+    inode.dirty_slot_ = dirty_.size();
+    dirty_.push_back(&inode);
 }
 
 void Volume::will_change(FragNumber block, uint32_t bytes) {
@@ -93,8 +103,12 @@ uint64_t Volume::collect_bytes() const {
 void Volume::forget_dirty(Inode& inode) {
     if (!inode.dirty()) return;
     MutexGuard guard(mutex_);
-    std::erase(dirty_, &inode);
-    std::erase(deferred_, &inode);
+    if (const size_t slot = inode.dirty_slot_; slot < dirty_.size() && dirty_[slot] == &inode) {
+        dirty_[slot] = dirty_.back();
+        dirty_[slot]->dirty_slot_ = slot;
+        dirty_.pop_back();
+    }
+    if (inode.deferred_sealed_.load(std::memory_order_relaxed) != 0) std::erase(deferred_, &inode);
 }
 
 Result<void> Volume::write_inode(Transaction& tx, Inode& inode) {
@@ -147,7 +161,7 @@ Result<void> Volume::collect(Transaction& tx) {
         stored(dirty);
     } else { // the buffers will be as they were
         MutexGuard guard(mutex_);
-        dirty_.insert(dirty_.end(), dirty.begin(), dirty.end());
+        for (Inode* inode : dirty) add_dirty(*inode);
     }
     return collected;
 }
@@ -162,7 +176,7 @@ void Volume::committed(Transaction& tx) {
         deferred.swap(deferred_);
         doomed.swap(doomed_sealed_);
         for (Inode* inode : deferred) {
-            if (!inode->dirty_.exchange(true, std::memory_order_relaxed)) dirty_.push_back(inode);
+            if (!inode->dirty_.exchange(true, std::memory_order_relaxed)) add_dirty(*inode);
             inode->deferred_sealed_.store(0, std::memory_order_release);
         }
     }
@@ -252,7 +266,7 @@ Result<void> Volume::reap_now(Transaction& tx, Inode& inode) {
 }
 
 Result<void> Volume::shrink_in_steps(Inode& inode, uint64_t size) {
-    constexpr uint64_t step = 64u << 20;
+    const uint64_t step = free_step_bytes_;
     if (!logged_ || inode.state.is_device() || inode.is_short_symlink()) return {};
     while (inode.state.size > size + step) {
         Transaction tx = TRY(mount.begin());
@@ -291,18 +305,20 @@ Result<void> Volume::reap(Inode& inode) {
 }
 
 void Volume::note_unlinked(uint64_t number, uint16_t mode) {
+    if (!logged_) return;
     MutexGuard guard(mutex_);
-    unlinked_.emplace_back(number, mode);
+    unlinked_[number] = mode;
 }
 
 void Volume::forget_unlinked(uint64_t number) {
+    if (!logged_) return;
     MutexGuard guard(mutex_);
-    std::erase_if(unlinked_, [&](const auto& e) { return e.first == number; });
+    unlinked_.erase(number);
 }
 
 std::vector<std::pair<uint64_t, uint16_t>> Volume::unlinked() const {
     MutexGuard guard(mutex_);
-    return unlinked_;
+    return {unlinked_.begin(), unlinked_.end()};
 }
 
 } // namespace rump::ffs

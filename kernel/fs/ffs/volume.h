@@ -19,6 +19,7 @@
 #include "kernel/sys/mount.h"
 #include "kernel/vfs/buffer_cache.h"
 
+#include <map>
 #include <memory>
 #include <unordered_set>
 #include <vector>
@@ -36,7 +37,10 @@ public:
 
     /// A log makes epochs atomic. Set before writing begins.
     bool logged() const { return logged_; }
-    void set_logged(bool on) { logged_ = on; }
+    void set_logged(uint64_t log_bytes);
+    /// Bytes of a file that one transaction may give back: what it changes has room in the log,
+    /// however scattered its blocks are.
+    uint64_t free_step_bytes() const { return free_step_bytes_; }
 
     BufferCache& buffers() const { return mount.buffers(); }
     Timespec now() const;
@@ -47,8 +51,8 @@ public:
     Result<void> write_early(FragNumber f, std::span<const std::byte> bytes);
     Result<void> zero_early(FragNumber f, uint32_t bytes);
 
-    /// Reads and checks the inode. ESTALE: not allocated; EUCLEAN.
-    Result<void> load(Inode& inode);
+    /// Reads and checks an inode. ESTALE: not allocated; EUCLEAN.
+    Result<InodeState> load(uint64_t number);
     /// The same for an inode without a name, maybe without a mode: what a log
     /// lists.
     Result<void> load_unlinked(Inode& inode);
@@ -88,7 +92,7 @@ public:
     uint64_t pending_frags() const { return pending_frags_.load(std::memory_order_relaxed); }
     uint64_t pending_inodes() const { return pending_inodes_.load(std::memory_order_relaxed); }
 
-    /// Inodes without a name that are in use, for the log's list: number and
+    /// With a log: inodes without a name that are in use, for its list: number and
     /// mode.
     void note_unlinked(uint64_t number, uint16_t mode);
     void forget_unlinked(uint64_t number);
@@ -107,12 +111,14 @@ private:
     };
     void add_freed(Transaction& tx, const Freed& freed);
     void will_change(FragNumber block, uint32_t bytes) REQUIRES(mutex_);
+    void add_dirty(Inode& inode) REQUIRES(mutex_);
     Result<void> write_inode(Transaction& tx, Inode& inode);
     void stored(std::span<Inode* const> inodes);
     Result<void> reap_now(Transaction& tx, Inode& inode);
     Result<void> apply(Transaction& tx, const Freed& freed, bool embargo);
 
     bool logged_ = false;
+    uint64_t free_step_bytes_ = UINT64_MAX;
     std::atomic<uint64_t> pending_{0}, pending_frags_{0}, pending_inodes_{0};
 
     std::atomic<uint64_t> to_collect_{0}; // bytes of collecting_
@@ -124,7 +130,7 @@ private:
     std::vector<Freed> open_ GUARDED_BY(mutex_), sealed_ GUARDED_BY(mutex_);
     std::vector<Doomed> doomed_open_ GUARDED_BY(mutex_), doomed_sealed_ GUARDED_BY(mutex_);
     std::unordered_set<uint64_t> doomed_ GUARDED_BY(mutex_);
-    std::vector<std::pair<uint64_t, uint16_t>> unlinked_ GUARDED_BY(mutex_);
+    std::map<uint64_t, uint16_t> unlinked_ GUARDED_BY(mutex_);
 };
 
 } // namespace rump::ffs

@@ -301,7 +301,7 @@ Result<void> list_attributes(Inode& inode, XattrSink sink) {
 
 Result<size_t> FfsVnode::getxattr(std::string_view name, std::span<std::byte> out) {
     ASSERT(lock.held());
-    const auto value = TRY(get_attribute(*inode_, name));
+    const auto value = TRY(get_attribute(inode_, name));
     if (out.empty()) return value.size();
     if (out.size() < value.size()) return Errno::range;
     std::copy(value.begin(), value.end(), out.begin());
@@ -313,8 +313,8 @@ Result<void> FfsVnode::setxattr(std::string_view name, std::span<const std::byte
     ASSERT(lock.held_exclusive());
     return with_space([&]() -> Result<void> {
         Transaction tx = TRY(mount().begin());
-        TRY(set_attribute(tx, *inode_, name, value, how));
-        inode_->state.ctime = volume().now();
+        TRY(set_attribute(tx, inode_, name, value, how));
+        inode_.state.ctime = volume().now();
         tx.done();
         return {};
     });
@@ -324,8 +324,8 @@ Result<void> FfsVnode::removexattr(std::string_view name) {
     ASSERT(lock.held_exclusive());
     return with_space([&]() -> Result<void> {
         Transaction tx = TRY(mount().begin());
-        TRY(remove_attribute(tx, *inode_, name));
-        inode_->state.ctime = volume().now();
+        TRY(remove_attribute(tx, inode_, name));
+        inode_.state.ctime = volume().now();
         tx.done();
         return {};
     });
@@ -333,7 +333,7 @@ Result<void> FfsVnode::removexattr(std::string_view name) {
 
 Result<void> FfsVnode::listxattr(XattrSink sink) {
     ASSERT(lock.held());
-    return list_attributes(*inode_, sink);
+    return list_attributes(inode_, sink);
 }
 
 } // namespace rump::ffs
