@@ -148,6 +148,69 @@ Result<void> WapblJournal::clear() {
     return write_header(0, 0);
 }
 
+/// The parts of `blocks` that are not at home as they are, in whole blocks of the log. What is at
+/// home is the state of the commit before, or was written past the buffers since; either is durable
+/// before a header names this commit.
+Result<std::vector<StagedBlock>>
+WapblJournal::changed_parts(std::span<const StagedBlock> blocks) const {
+    const size_t unit = log_block();
+    std::vector<StagedBlock> parts;
+    std::vector<std::byte> home;
+    for (const StagedBlock& block : blocks) {
+        home.resize(block.bytes.size());
+        TRY(volume_.mount.device().read(block.offset, home));
+        size_t open = 0; // bytes of the part that ends at `at`
+        const auto close = [&](size_t at) {
+            if (open != 0)
+                parts.push_back({block.offset + at - open,
+                                 block.bytes.subspan(at - open, open),
+                                 block.phase,
+                                 {}});
+            open = 0;
+        };
+        for (size_t at = 0; at < home.size();) {
+            const size_t n = std::min(unit, home.size() - at);
+            if (std::memcmp(home.data() + at, block.bytes.data() + at, n) == 0)
+                close(at);
+            else
+                open += n;
+            at += n;
+        }
+        close(home.size());
+    }
+    return parts;
+}
+
+/// Larger than the log: in the order that is safe without one. The log is empty meanwhile, or a
+/// replay would put older blocks over these, and the superblock says that a check is needed if
+/// this does not come to its end.
+Result<void> WapblJournal::commit_without_log(std::span<const StagedBlock> blocks,
+                                              bool data_pending) {
+    const Geometry& geo = volume_.geo;
+    auto& device = volume_.mount.device();
+    volume_.mount.kernel().log().warning(
+        "ffs: a commit is larger than the log of {} bytes, and goes past it", header_.circ_size);
+    std::vector<std::byte> before(geo.frag_round(geo.superblock_bytes));
+    TRY(device.read(geo.superblock_offset, before));
+    std::span<const std::byte> after = before;
+    std::vector<StagedBlock> others;
+    for (const StagedBlock& b : blocks)
+        if (b.offset == geo.superblock_offset)
+            after = b.bytes;
+        else
+            others.push_back(b);
+    std::vector<std::byte> unsafe = before;
+    auto& sb = *reinterpret_cast<disk::Superblock*>(unsafe.data());
+    sb.clean = 0;
+    geo.order.set(sb.flags, geo.order.get(sb.flags) & ~disk::flag_netbsd_wapbl);
+    TRY(device.flush());
+    TRY(device.write(geo.superblock_offset, unsafe));
+    TRY(clear());
+    TRY(fallback_->commit(others, data_pending));
+    TRY(device.write(geo.superblock_offset, after));
+    return device.flush();
+}
+
 Result<void> WapblJournal::write_home(std::span<const StagedBlock> blocks) {
     std::vector<const StagedBlock*> order;
     order.reserve(blocks.size());
@@ -160,13 +223,9 @@ Result<void> WapblJournal::write_home(std::span<const StagedBlock> blocks) {
 
 Result<void> WapblJournal::commit(std::span<const StagedBlock> blocks, bool data_pending) {
     const InodeList inodes = volume_.unlinked();
-    const uint64_t size = records_size(blocks, inodes);
-    if (size >= header_.circ_size) {
-        // Larger than the log: in the order that is safe without one. The log is
-        // empty meanwhile, or a replay would put older blocks over these.
-        TRY(clear());
-        return fallback_->commit(blocks, data_pending);
-    }
+    const auto parts = TRY(changed_parts(blocks));
+    const uint64_t size = records_size(parts, inodes);
+    if (size >= header_.circ_size) return commit_without_log(blocks, data_pending);
     uint64_t used = 0;
     if (header_.head != 0 || header_.tail != 0)
         used = header_.head > header_.tail ? header_.head - header_.tail
@@ -176,11 +235,11 @@ Result<void> WapblJournal::commit(std::span<const StagedBlock> blocks, bool data
         used = 0;
     }
     const uint64_t start = used == 0 ? header_.circ_off : header_.head;
-    const auto records = build(blocks, inodes);
+    const auto records = build(parts, inodes);
     ASSERT(records.size() == size);
     TRY(write_ring(start, records));
     TRY(write_header(advance(start, size), start));
-    return write_home(blocks);
+    return write_home(parts);
 }
 
 bool WapblJournal::has_room(uint64_t dirty_bytes) const {

@@ -6,7 +6,8 @@
 // The flush before a header also makes the blocks durable that the commit
 // before wrote home, so a header names one transaction only, the latest, and
 // the ring never fills up. The list of inodes in use without a name goes with
-// each.
+// each. Of a block only the sectors that changed are logged: blocks of 64 KiB in a log of 1 MiB
+// would leave room for few operations.
 #pragma once
 
 #include "kernel/fs/ffs/volume.h"
@@ -27,7 +28,7 @@ public:
 
     Result<void> commit(std::span<const StagedBlock> blocks, bool data_pending) override;
     Result<void> checkpoint() override;
-    /// At most half full: what is under way needs room, too.
+    /// Counts whole blocks: at most half full of those, as what is under way needs room, too.
     bool has_room(uint64_t dirty_bytes) const override;
 
 private:
@@ -42,6 +43,8 @@ private:
     Result<void> write_ring(uint64_t at, std::span<const std::byte> bytes);
     Result<void> write_header(uint64_t head, uint64_t tail);
     Result<void> clear();
+    Result<std::vector<StagedBlock>> changed_parts(std::span<const StagedBlock> blocks) const;
+    Result<void> commit_without_log(std::span<const StagedBlock> blocks, bool data_pending);
     Result<void> write_home(std::span<const StagedBlock> blocks);
     uint64_t advance(uint64_t at, uint64_t length) const;
     uint64_t log_block() const { return uint64_t{1} << header_.log_shift; }
