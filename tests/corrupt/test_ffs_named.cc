@@ -314,17 +314,27 @@ void log_reports(const Lie& lie, const std::string& text) {
     for (const Format& f : logged) reports_in(f, lie, text, false, {});
 }
 
-/// Check names it; repairing it too is more than is asked for, leaving it is not wrong.
-void check_finds(const Lie& lie, const std::string& text) {
-    for (const Format& f : formats) {
-        Image image = good_image(f);
-        lie(image);
-        auto device = host::make_memory_device(image.bytes);
-        const std::string found = check(*device, false);
-        INFO("UFS" << f.version << " " << f.order << ": " << text << "\nfound: " << found);
-        CHECK(found.find(text) != std::string::npos);
-        nothing_worse(image);
-    }
+/// Check names it, and mends it: the second check finds nothing, and all that is left is read.
+void check_finds_in(const Format& f, const Lie& lie, const std::string& text,
+                    const std::vector<std::string>& intact) {
+    Image image = good_image(f);
+    lie(image);
+    auto device = host::make_memory_device(image.bytes);
+    const std::string found = check(*device, false);
+    INFO("UFS" << f.version << " " << f.order << ": " << text << "\nfound: " << found);
+    CHECK(found.find(text) != std::string::npos);
+    nothing_worse(image);
+    const std::string mended = check(*device, true);
+    INFO("mended: " << mended);
+    CHECK(check(*device, false).empty());
+    REQUIRE(device->read(0, image.bytes).ok());
+    const Seen seen = look(image, false);
+    CHECK(seen.refusal + seen.log + seen.errors == "");
+    for (const std::string& path : intact) CHECK(seen.readable.count(path) == 1);
+}
+void check_finds(const Lie& lie, const std::string& text,
+                 const std::vector<std::string>& intact = {"/fast", "/many"}) {
+    for (const Format& f : formats) check_finds_in(f, lie, text, intact);
 }
 
 template<class Member>
@@ -696,6 +706,121 @@ TEST_CASE("names that lead astray are found by check, and do not hang a walk") {
     check_finds([](Image& i) { i.put(i.entry("dir", "sub").ino, 0); }, "directory-unreferenced");
     check_finds([](Image& i) { i.mode("/", 0100644); }, "root");
     check_finds([](Image& i) { i.mode("sub", 0100644); }, "entry-type");
+}
+
+TEST_CASE("check clears inodes that make no sense, and keeps what else there is") {
+    const auto goes = [](const Lie& lie, const std::string& text) {
+        check_finds(lie, text, {"/fast", "/other", "/many"});
+    };
+    goes([](Image& i) { i.mode("file", 0150644); }, "inode-mode");
+    goes([](Image& i) { i.mode("file", 0); }, "entry-unallocated");
+    goes([](Image& i) { i.size("file", uint64_t{1} << 63); }, "inode-size");
+    goes([](Image& i) { i.size("slow", 100'000); }, "inode-size");
+    goes([](Image& i) { i.size("dir", uint64_t{1} << 33); }, "directory-size");
+    goes([](Image& i) { i.size("dir", 0); }, "directory-size");
+    goes([](Image& i) { i.point("big", 0, 0x7fffffff); }, "block-out-of-range");
+    goes([](Image& i) { i.point("big", 0, i.geo().cg_block(1).value()); }, "block-out-of-range");
+    goes([](Image& i) { i.point("huge", 12, 0x7ffffff8); }, "block-out-of-range");
+    goes([](Image& i) { i.point("dir", 0, 0x7fffffff); }, "block-out-of-range");
+    goes(
+        [](Image& i) {
+            for (uint32_t k = 0; k < 40; ++k)
+                put_address(i.geo(), i.block(i.pointer("huge", 12)), k, 1);
+        },
+        "blocks-excessive");
+    // Both of them: nobody knows whose it is.
+    check_finds([](Image& i) { i.point("big", 0, i.pointer("huge", 0)); }, "block-claimed-twice",
+                {"/fast", "/other", "/many"});
+}
+
+TEST_CASE("check keeps the files whose sizes and addresses disagree") {
+    const std::vector<std::string> all{"/file", "/big", "/huge", "/other", "/dir/sub/deep"};
+    check_finds([](Image& i) { i.point("file", 5, 0x7fffffff); }, "block-beyond-size", all);
+    check_finds([](Image& i) { i.point("big", 13, i.pointer("other", 0)); }, "block-beyond-size",
+                all);
+    check_finds([](Image& i) { i.size("dir", 700); }, "directory-size", all);
+    for (const Format& f : {formats[2], formats[3]}) {
+        check_finds_in(f, [](Image& i) { i.put(i.two("attr").extsize, UINT32_MAX); },
+                       "attribute-block", {"/attr", "/other"});
+        check_finds_in(f, [](Image& i) { i.put(i.two("attr").extsize, 0); }, "attribute-block",
+                       {"/attr", "/other"});
+        check_finds_in(f, [](Image& i) { i.put(i.two("attr").extb[0], 3); }, "block-out-of-range",
+                       {"/fast", "/other"});
+    }
+}
+
+TEST_CASE("check keeps what it can read of a directory; what it loses comes to lost+found") {
+    const auto length = [](uint16_t v) {
+        check_finds([=](Image& i) { i.put(i.entry("dir", "inner").reclen, v); }, "directory-record",
+                    {"/other", "/dir", "/lost+found"});
+    };
+    length(0);
+    length(1);
+    length(4);
+    length(508);
+    length(0xfffc);
+    const std::vector<std::string> rest{"/other", "/dir/inner2", "/dir/sub/deep"};
+    check_finds([](Image& i) { *reinterpret_cast<char*>(&i.entry("dir", "inner") + 1) = '/'; },
+                "directory-record", rest);
+    check_finds([](Image& i) { i.put(i.entry("dir", "inner").ino, 0x7fffffff); }, "entry-inode",
+                rest);
+    check_finds( // the first chunk is nothing
+        [](Image& i) { std::fill_n(i.block(i.pointer("dir", 0)).begin(), 512, std::byte{0}); },
+        "dot", {"/other", "/dir", "/lost+found"});
+    check_finds([](Image& i) { i.put(i.entry("dir", ".").ino, 0); }, "dot", rest);
+    check_finds([](Image& i) { i.entry("dir", "..").namlen = 1; }, "dot", rest);
+    check_finds( // a second "."
+        [](Image& i) {
+            auto& d = i.entry("dir", "inner");
+            d.namlen = 1;
+            std::memcpy(reinterpret_cast<char*>(&d + 1), ".\0\0", 4);
+        },
+        "dot", rest);
+    check_finds([](Image& i) { i.point("dir", 0, 0); }, "directory-hole",
+                {"/other", "/lost+found"});
+    check_finds( // a ring of two directories
+        [](Image& i) {
+            i.put(i.entry("/", "dir").ino, 0);
+            i.put(i.entry("dir", "..").ino, i.inodes.at("sub"));
+            auto& d = i.entry("sub", "deep");
+            i.put(d.ino, i.inodes.at("dir"));
+            d.type = static_cast<uint8_t>(FileType::dir);
+        },
+        "directory-loop", {"/other", "/lost+found"});
+    check_finds([](Image& i) { i.mode("/", 0); }, "root", rest);
+    check_finds([](Image& i) { i.point("/", 0, 0x7fffffff); }, "root", {"/lost+found"});
+}
+
+TEST_CASE("check makes a group anew whose header is wrong") {
+    const std::vector<std::string> all{"/file", "/huge", "/dir/sub/deep", "/many", "/slow"};
+    const auto anew = [&](const Lie& lie, const std::string& what) {
+        check_finds(lie, "group-header: cylinder group 0: " + what, all);
+    };
+    anew(group(&G::magic, 0), "magic");
+    anew(group(&G::cgx, 3), "cgx");
+    anew(group(&G::ndblk, 1), "ndblk");
+    anew(group(&G::iusedoff, UINT32_MAX), "iusedoff");
+    anew(group(&G::freeoff, 4), "freeoff");
+    anew(group(&G::nextfreeoff, 4), "nextfreeoff");
+    anew(group(&G::clusteroff, 8192), "clusteroff");
+    anew(group(&G::nclusterblks, 1), "nclusterblks");
+    anew(group(&G::rotor, UINT32_MAX), "rotor");
+    anew(group(&G::irotor, UINT32_MAX), "irotor");
+    check_finds(
+        [](Image& i) {
+            std::fill_n(i.block(i.geo().cg_block(0).value()).begin(), 4096, std::byte{0xa5});
+        },
+        "group-header", all);
+    for (const Format& f : {formats[2], formats[3]}) {
+        for (const uint32_t lie : {0u, 3u, UINT32_MAX})
+            check_finds_in(f, group(&G::initediblk, lie),
+                           "group-header: cylinder group 0: initediblk", all);
+        check_finds_in(f, group(&G::niblk, 7), "group-header: cylinder group 0: niblk", all);
+    }
+    for (const Format& f : {formats[0], formats[1]}) {
+        check_finds_in(f, group(&G::old_ncyl, 9), "group-header: cylinder group 0: old_ncyl", all);
+        check_finds_in(f, group(&G::old_boff, 9), "group-header: cylinder group 0: old_boff", all);
+    }
 }
 
 TEST_CASE("attribute areas that lie are named") {

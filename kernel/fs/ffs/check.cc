@@ -112,7 +112,7 @@ Result<void> Checker::superblocks() {
 
 Result<void> Checker::finish() {
     const ByteOrder o = geo_.order;
-    if (totals_known_) compare_totals();
+    compare_totals();
     const bool clean = sb_.clean == disk::is_clean;
     if (!clean && options_.repair && !unrepaired_) {
         sb_.clean = disk::is_clean;

@@ -3,9 +3,12 @@
 // writes: it reads the device itself and builds its own picture of what is
 // used.
 //
-// Repairs (-y) what a crash leaves: maps and counts that are behind, link
-// counts, inodes without a name, the two names of a rename that was cut short,
-// the clean flag. What would lose somebody's data is reported and left.
+// Repairs (-y) as fsck_ffs -y does: what a crash leaves (maps and counts that are
+// behind, link counts, inodes without a name, the two names of a rename that was
+// cut short, the clean flag), and damage: an inode that makes no sense is cleared,
+// and so are all that share a block or have one outside of the data; names of what
+// is not there go; what is left of a directory is kept; what loses its name gets
+// one in /lost+found; a group whose header is wrong is made anew.
 #pragma once
 
 #include "kernel/fs/ffs/geometry.h"
@@ -27,6 +30,7 @@ FailureOr<CheckReport> check_volume(host::BlockDevice& device, const CheckOption
 
 /// What phase 1 learns of an inode.
 struct CheckedInode {
+    /// bad: has blocks that are not its own, and goes.
     enum class State : uint8_t { free, file, dir, bad };
     State state = State::free;
     uint8_t type = 0;     // DT_*
@@ -35,7 +39,6 @@ struct CheckedInode {
     uint32_t parent = 0;  // directories: the one that names it
     uint32_t dotdot = 0;  // directories: what ".." says; 0: nothing that is there
     bool reached = false; // directories: from the root
-    bool cleared = false; // by this run
 };
 
 class Checker {
@@ -59,6 +62,7 @@ public:
 
 private:
     using Severity = Finding::Severity;
+    using State = CheckedInode::State;
     /// Adds a finding; `fixable`: it will be repaired in this run. Returns
     /// whether to do so.
     bool found(std::string code, std::string place, std::string message, bool fixable,
@@ -67,46 +71,89 @@ private:
     Result<void> write(uint64_t fragment, std::span<const std::byte> bytes);
 
     // phase 1 (check_inodes.cc)
-    Result<void> group_inodes(uint32_t cg, uint32_t count);
+
+    /// What a pass over the blocks of an inode is for.
+    enum class Pass : uint8_t {
+        claim,  // each fragment gets an owner, and is reported when it has one
+        owners, // does it hold one of the fragments with several owners?
+        recount // which fragments are used by what is left; nothing is reported
+    };
+    struct Claim {
+        uint64_t number;
+        const InodeState& state;
+        uint64_t sectors = 0;
+        unsigned outside = 0, twice = 0; // blocks
+        uint64_t hole = UINT64_MAX;      // the first block that is missing
+        bool stopped() const;
+    };
+    void reserve_metadata();
+    Result<uint32_t> initialised_inodes(uint32_t cg);
+    bool plausible(std::span<const std::byte> block, bool& used) const;
+    using InodeVisit = FunctionRef<Result<void>(uint64_t number, std::span<const std::byte> raw)>;
+    Result<void> each_inode(InodeVisit visit);
     Result<void> inode(uint64_t number, std::span<const std::byte> raw);
+    std::string what_is_wrong(uint64_t number, const InodeState& s, std::string& code) const;
+    Result<bool> is_lost_root(uint64_t number, const InodeState& s);
+    Result<bool> trim(uint64_t number, InodeState& s);
+    Result<void> end_at_hole(Claim& c, InodeState& s);
     Result<void> partial_inode(uint64_t number, const InodeState& s);
-    Result<bool> claim_file(uint64_t number, std::span<const std::byte> raw, uint64_t& sectors);
-    Result<bool> claim_indirect(uint64_t number, uint64_t address, unsigned level, uint64_t blocks,
-                                uint64_t& sectors);
-    bool claim(uint64_t number, uint64_t address, uint32_t frags);
+    Result<void> claim_file(Claim& c);
+    Result<void> claim_indirect(Claim& c, uint64_t address, unsigned level, uint64_t lbn,
+                                uint64_t blocks);
+    bool claim(Claim& c, uint64_t address, uint32_t frags);
+    Result<void> other_owners();
     bool used(uint64_t fragment) const { return (used_[fragment / 8] >> fragment % 8 & 1) != 0; }
+    void use(uint64_t fragment, uint64_t count);
+    Result<void> recount_blocks();
     Result<void> nameless(uint64_t number);
     bool is_unlinked(uint64_t number) const {
         return inodes_[number].nlink == 0 && unlinked_.contains(number);
     }
     Result<void> clear_inode(uint64_t number);
-    Result<void> set_links(uint64_t number, uint16_t nlink);
+    bool in_use(uint64_t number) const {
+        return inodes_[number].state == State::file || inodes_[number].state == State::dir;
+    }
 
     // phase 2 (check_names.cc)
     Result<void> directory(uint64_t number);
-    void entry(uint64_t dir, uint64_t offset, uint64_t ino, uint8_t type, std::string_view name,
-               uint32_t ordinal);
+    bool dots(uint64_t number, std::span<std::byte> chunk);
+    bool put_dots_back(uint64_t number, std::span<std::byte> chunk);
+    bool chunk_entries(uint64_t number, uint64_t at, std::span<std::byte> chunk,
+                       std::unordered_set<std::string>& names);
+    /// False: the name is to go.
+    bool entry(uint64_t dir, const std::string& place, disk::Dirent& raw, uint64_t ino,
+               uint8_t type, std::string_view name, uint32_t ordinal);
     Result<uint64_t> address_of(const InodeState& s, uint64_t lbn);
     Result<std::vector<std::byte>> read_directory(uint64_t number);
     bool reaches_root(uint64_t number);
+    Result<void> break_loop(uint64_t number);
 
     // mending (check_reconnect.cc)
     Result<InodeState> load(uint64_t number);
     Result<void> store(uint64_t number, const InodeState& state);
     Result<bool> edit_directory(uint64_t dir, FunctionRef<bool(std::span<std::byte>)> edit);
     Result<bool> add_entry(uint64_t dir, std::string_view name, uint64_t ino);
+    Result<bool> add_to_directory(uint64_t dir, std::string_view name, uint64_t ino);
+    Result<bool> expand_directory(uint64_t dir);
     Result<bool> remove_entry(uint64_t dir, uint64_t ino);
     Result<bool> set_dotdot(uint64_t number, uint64_t parent);
     Result<void> second_names();
     Result<uint64_t> find_name(uint64_t dir, std::string_view name);
+    uint64_t take_free(uint32_t frags);
+    Result<bool> make_directory(uint64_t number, uint64_t parent, uint16_t permissions);
     Result<uint64_t> make_lost_found();
-    /// Gives an inode a name in /lost+found; false when that cannot be.
+    Result<void> make_root();
     Result<bool> reconnect(uint64_t number);
 
     // phase 5 (check_groups.cc)
     Result<void> group(uint32_t cg);
     void compare_totals();
-    void rebuild_group(uint32_t cg, std::span<std::byte> block) const;
+    std::vector<std::byte> expected_group(uint32_t cg, std::span<const std::byte> is) const;
+    std::string wrong_header(const disk::CylinderGroup& is,
+                             const disk::CylinderGroup& should) const;
+    void fill_maps(uint32_t cg, std::span<std::byte> block) const;
+    void fill_clusters(std::span<std::byte> block, const std::vector<bool>& whole) const;
+    void fill_cylinders(std::span<std::byte> block, const std::vector<bool>& whole) const;
 
     host::BlockDevice& device_;
     const Geometry& geo_;
@@ -115,14 +162,15 @@ private:
     CheckReport& report_;
     std::vector<uint8_t> used_; // a bit for each fragment
     std::vector<CheckedInode> inodes_;
-    uint64_t claimed_ = 0;
+    Pass pass_ = Pass::claim;
+    std::unordered_set<uint64_t> twice_;   // fragments with several owners
     uint64_t totals_[4] = {};              // ndir, nbfree, nifree, nffree
-    bool totals_known_ = true;             // of all groups
     std::vector<uint32_t> written_inodes_; // of each group: those that were ever initialised
     // Directories that a second directory names: {inode, the second}.
     std::vector<std::pair<uint64_t, uint64_t>> second_names_;
     uint64_t lost_found_ = 0;
     std::unordered_set<uint64_t> unlinked_;
+    bool cleared_ = false; // inodes, whose blocks are free now
     bool unrepaired_ = false;
     bool changed_ = false;
 };

@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <unordered_set>
 
 namespace rump::ffs {
 
@@ -15,6 +14,10 @@ namespace {
 
 std::string dir_place(uint64_t number, uint64_t offset) {
     return fmt::format("directory inode {}, offset {}", number, offset);
+}
+
+disk::Dirent& raw_record(std::span<std::byte> chunk, uint32_t at) {
+    return *reinterpret_cast<disk::Dirent*>(chunk.data() + at);
 }
 
 } // namespace
@@ -26,10 +29,11 @@ Result<uint64_t> Checker::address_of(const InodeState& s, uint64_t lbn) {
         geo_, s.area, path.levels == 0 ? path.index[0] : disk::direct_count - 1 + path.levels);
     std::vector<std::byte> block(path.levels == 0 ? 0 : geo_.bsize);
     for (unsigned level = 0; level < path.levels && address != 0; ++level) {
+        if (!geo_.is_data(address, geo_.frag)) return uint64_t{0};
         TRY(read(address, block));
         address = get_address(geo_, block, path.index[level]);
     }
-    return address;
+    return geo_.is_data(address, 1) ? address : 0;
 }
 
 Result<std::vector<std::byte>> Checker::read_directory(uint64_t number) {
@@ -47,75 +51,155 @@ Result<std::vector<std::byte>> Checker::read_directory(uint64_t number) {
     return out;
 }
 
-void Checker::entry(uint64_t dir, uint64_t offset, uint64_t ino, uint8_t type,
-                    std::string_view name, uint32_t ordinal) {
-    const std::string place = dir_place(dir, offset);
-    if (ordinal == 0 && (name != "." || ino != dir))
-        found("dot", place, "the first entry is not \".\"", false);
-    if (ordinal == 1 && name != "..")
-        found("dot-dot", place, "the second entry is not \"..\"", false);
-    if (ordinal > 1 && (name == "." || name == ".."))
-        found("dot", place, "an extra \".\" or \"..\"", false);
-    if (ino == disk::whiteout_inode && type == static_cast<uint8_t>(FileType::wht)) return;
+/// Lets the first chunk begin with "." and "..". False: what else is in it leaves no room.
+bool Checker::put_dots_back(uint64_t number, std::span<std::byte> chunk) {
+    struct Kept {
+        uint64_t ino;
+        FileType type;
+        std::string name;
+    };
+    std::vector<Kept> kept;
+    uint64_t parent = disk::root_inode; // phase 3 knows better
+    uint32_t needed = disk::dirent_size(1) + disk::dirent_size(2);
+    ChunkWalk walk(geo_, chunk);
+    DirRecord r;
+    while (walk.next(r).value_or(false)) {
+        if (r.name == ".." && geo_.is_inode(r.ino)) parent = r.ino;
+        if (r.ino == 0 || r.name == "." || r.name == "..") continue;
+        kept.push_back({r.ino, r.type, std::string(r.name)});
+        needed += disk::dirent_size(r.name.size());
+    }
+    if (needed > chunk.size()) return false;
+    put_dots(geo_, chunk, number, parent);
+    uint32_t last = disk::dirent_size(1), at = last + disk::dirent_size(2);
+    for (const Kept& k : kept) {
+        put_reclen(geo_, chunk, last, at - last);
+        put_record(geo_, chunk, at, disk::dirent_size(k.name.size()), k.ino, k.type, k.name);
+        last = at;
+        at += disk::dirent_size(k.name.size());
+    }
+    put_reclen(geo_, chunk, last, static_cast<uint32_t>(chunk.size()) - last);
+    return true;
+}
+
+/// The first two records. True: the chunk was changed.
+bool Checker::dots(uint64_t number, std::span<std::byte> chunk) {
+    ChunkWalk walk(geo_, chunk);
+    DirRecord first, second;
+    if (!walk.next(first).value_or(false)) first = {};
+    if (!walk.next(second).value_or(false)) second = {};
+    const std::string place = dir_place(number, 0);
+    if (first.ino != 0 && first.name == "." && second.ino != 0 && second.name == "..") {
+        if (first.ino == number ||
+            !found("dot", place, fmt::format("\".\" is inode {}", first.ino), true))
+            return false;
+        geo_.order.set(raw_record(chunk, first.at).ino, static_cast<uint32_t>(number));
+        return true;
+    }
+    if (!found("dot", place, "does not begin with \".\" and \"..\"", true)) return false;
+    if (put_dots_back(number, chunk)) return true;
+    unrepaired_ = true;
+    return false;
+}
+
+bool Checker::entry(uint64_t dir, const std::string& place, disk::Dirent& raw, uint64_t ino,
+                    uint8_t type, std::string_view name, uint32_t ordinal) {
+    if (ino == disk::whiteout_inode && type == static_cast<uint8_t>(FileType::wht)) return true;
+    const bool dot = ordinal == 0 && name == ".", dotdot = ordinal == 1 && name == "..";
+    if (!dot && !dotdot && (name == "." || name == ".."))
+        return !found("dot", place, "an extra \".\" or \"..\"", true);
     // ".." is judged when all parents are known: the one that it names may be gone
     // with the epoch that moved the directory.
-    if (ordinal == 1 && name == ".." &&
-        (!geo_.is_inode(ino) || inodes_[ino].state == CheckedInode::State::free))
-        return;
-    if (!geo_.is_inode(ino)) {
-        found("entry-inode", place, fmt::format("inode {} is out of range", ino), false);
-        return;
-    }
+    const bool valid = geo_.is_inode(ino);
+    const bool there =
+        valid &&
+        (in_use(ino) || (inodes_[ino].state == State::bad && !options_.repair)); // else it goes
+    if (dotdot && !there) return true;
+    if (!valid)
+        return !found("entry-inode", place, fmt::format("inode {} is out of range", ino), true);
     CheckedInode& target = inodes_[ino];
-    if (target.state == CheckedInode::State::free) {
-        found("entry-unallocated", place, fmt::format("inode {} is not allocated", ino), false);
-        return;
-    }
+    if (!there)
+        return !found("entry-unallocated", place, fmt::format("inode {} is not allocated", ino),
+                      true);
     ++target.refs;
-    if (!geo_.old_dirs && type != target.type && target.state != CheckedInode::State::bad)
+    if (!geo_.old_dirs && type != target.type && target.state != State::bad &&
         found("entry-type", place,
-              fmt::format("type is {}, inode {} has {}", type, ino, target.type), false);
-    if (name == ".") return;
-    if (name == "..") {
-        inodes_[dir].dotdot = static_cast<uint32_t>(ino);
-        return;
+              fmt::format("type is {}, inode {} has {}", type, ino, target.type), true)) {
+        raw.type = target.type;
+        changed_ = true;
     }
-    if (target.state != CheckedInode::State::dir) return;
+    if (dot) return true;
+    if (dotdot) {
+        inodes_[dir].dotdot = static_cast<uint32_t>(ino);
+        return true;
+    }
+    if (target.state != State::dir) return true;
     if (target.parent == 0)
         target.parent = static_cast<uint32_t>(dir);
     else
         second_names_.emplace_back(ino, dir);
+    return true;
+}
+
+/// All records of the chunk at byte `at`. What cannot be read becomes one free record. True: the
+/// chunk was changed.
+bool Checker::chunk_entries(uint64_t number, uint64_t at, std::span<std::byte> chunk,
+                            std::unordered_set<std::string>& names) {
+    bool changed = false;
+    uint32_t ordinal = at == 0 ? 0 : 2;
+    ChunkWalk walk(geo_, chunk);
+    DirRecord r;
+    for (;;) {
+        auto more = walk.next(r);
+        if (!more) {
+            if (!found("directory-record", dir_place(number, at + walk.at()),
+                       std::string(walk.reason()), true))
+                return changed;
+            const uint32_t rest = static_cast<uint32_t>(chunk.size()) - walk.at();
+            // Too little for a record of its own goes to the one before.
+            if (rest >= sizeof(disk::Dirent))
+                put_record(geo_, chunk, walk.at(), rest, 0, FileType::unknown, {});
+            else
+                put_reclen(geo_, chunk, r.at, r.reclen + rest);
+            return true;
+        }
+        if (!*more) return changed;
+        if (r.ino == 0) continue;
+        const std::string place = dir_place(number, at + r.at);
+        disk::Dirent& raw = raw_record(chunk, r.at);
+        bool keep = true;
+        const uint8_t type = raw.type;
+        if (is_bad_name(r.name))
+            keep = !found("directory-record", place, std::string(bad_name_reason), true);
+        else if (!names.emplace(r.name).second)
+            keep = !found("name-twice", place, "the name is there twice", true);
+        if (keep)
+            keep =
+                entry(number, place, raw, r.ino, static_cast<uint8_t>(r.type), r.name, ordinal++);
+        if (!keep) geo_.order.set(raw.ino, 0);
+        changed = changed || !keep || (!geo_.old_dirs && raw.type != type);
+    }
 }
 
 Result<void> Checker::directory(uint64_t number) {
-    const auto bytes = TRY(read_directory(number));
-    uint32_t ordinal = 0;
+    auto bytes = TRY(read_directory(number));
+    const InodeState s = TRY(load(number));
     std::unordered_set<std::string> names;
     for (uint64_t at = 0; at + geo_.dirblk <= bytes.size(); at += geo_.dirblk) {
-        ChunkWalk walk(geo_, std::span(bytes).subspan(at, geo_.dirblk));
-        DirRecord r;
-        for (;;) {
-            auto more = walk.next(r);
-            if (!more) {
-                found("directory-record", dir_place(number, at + walk.at()),
-                      std::string(walk.reason()), false);
-                break;
-            }
-            if (!*more) break;
-            if (r.ino == 0) continue;
-            if (!names.emplace(r.name).second)
-                found("name-twice", dir_place(number, at + r.at), "the name is there twice", false);
-            entry(number, at + r.at, r.ino, static_cast<uint8_t>(r.type), r.name, ordinal++);
-        }
+        auto chunk = std::span(bytes).subspan(at, geo_.dirblk);
+        bool changed = at == 0 && dots(number, chunk);
+        changed = chunk_entries(number, at, chunk, names) || changed;
+        if (!changed) continue;
+        if (const uint64_t address = TRY(address_of(s, geo_.block_of(at))))
+            TRY(device_.write(geo_.bytes(FragNumber(address)) + geo_.in_block(at), chunk));
     }
-    if (ordinal < 2) found("dot", dir_place(number, 0), "no \".\" and \"..\"", false);
     return {};
 }
 
 Result<void> Checker::pathnames() {
     inodes_[disk::root_inode].parent = disk::root_inode; // a name for it is one too many
     for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n)
-        if (inodes_[n].state == CheckedInode::State::dir && !is_unlinked(n)) TRY(directory(n));
+        if (inodes_[n].state == State::dir && !is_unlinked(n)) TRY(directory(n));
     return {};
 }
 
@@ -136,13 +220,28 @@ bool Checker::reaches_root(uint64_t number) {
     return known;
 }
 
+/// A ring of directories that nothing above leads to: one of them comes out of it.
+Result<void> Checker::break_loop(uint64_t number) {
+    CheckedInode& dir = inodes_[number];
+    const uint64_t above = dir.parent;
+    dir.parent = 0;
+    if (!TRY(reconnect(number))) {
+        dir.parent = static_cast<uint32_t>(above);
+        unrepaired_ = true;
+        return {};
+    }
+    if (TRY(remove_entry(above, number))) --dir.refs;
+    (void)reaches_root(number);
+    return {};
+}
+
 Result<void> Checker::connectivity() {
     TRY(second_names());
     inodes_[disk::root_inode].reached = true;
     // The tops of what is loose first, so that what hangs on them comes along.
     for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n) {
         CheckedInode& dir = inodes_[n];
-        if (dir.state != CheckedInode::State::dir || dir.parent != 0 || is_unlinked(n)) continue;
+        if (dir.state != State::dir || dir.parent != 0 || is_unlinked(n)) continue;
         // A count of 0 says that it was removed: phase 4 clears it, if it holds
         // nothing.
         if (found("directory-unreferenced", dir_place(n, 0), "has no name", true) &&
@@ -151,9 +250,10 @@ Result<void> Checker::connectivity() {
     }
     for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n) {
         CheckedInode& dir = inodes_[n];
-        if (dir.state != CheckedInode::State::dir || is_unlinked(n)) continue;
-        if (!reaches_root(n) && (dir.parent != 0 || options_.repair))
-            found("directory-loop", dir_place(n, 0), "is not reached from the root", false);
+        if (dir.state != State::dir || is_unlinked(n)) continue;
+        if (!reaches_root(n) && dir.parent != 0 &&
+            found("directory-loop", dir_place(n, 0), "is not reached from the root", true))
+            TRY(break_loop(n));
         if (dir.parent != 0 && dir.dotdot != dir.parent &&
             found("dot-dot", dir_place(n, 0),
                   fmt::format("\"..\" is {}, the parent is {}", dir.dotdot, dir.parent), true) &&

@@ -337,7 +337,7 @@ std::vector<std::byte> Maker::empty_group(uint32_t cg) {
         o.set(h.clustersumoff, sums);
         at = sums + (p_.contigsum + 1) * 4;
         o.set(h.clusteroff, at);
-        at += static_cast<uint32_t>(howmany(frags >> geo_.fragshift, 8));
+        at += static_cast<uint32_t>(howmany(p_.fpg >> geo_.fragshift, 8));
     }
     o.set(h.nextfreeoff, at);
     o.set(h.cs.nifree, p_.ipg);
