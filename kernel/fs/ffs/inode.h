@@ -49,6 +49,15 @@ struct InodeState {
 };
 
 class Inode {
+    Volume& volume_;
+    const uint64_t number_;
+    std::atomic<bool> dirty_{false};
+    // Names that are gone in memory and maybe not on disk: of the open epoch, and
+    // of the one that is being committed.
+    std::atomic<uint16_t> deferred_open_{0};
+    std::atomic<uint16_t> deferred_sealed_{0};
+    size_t dirty_slot_ = 0; // in the volume's list of dirty inodes; under that list's mutex
+
 public:
     Inode(Volume& volume, uint64_t number) : volume_(volume), number_(number) {}
     ~Inode();
@@ -92,24 +101,14 @@ public:
     uint64_t next_frag = 0;                  // … and where it would be contiguous
     bool fresh = false;                      // made in the open epoch: no name of it is on disk
     std::atomic<bool> cookies_inside{false}; // a reader stopped within a chunk: entries stay put
-    std::atomic<bool> without_whiteouts{
-        false}; // somebody has seen that there are none; none are made
-    uint64_t room_from =
-        0; // the chunk where the search for room begins, of a directory without index
+    // Somebody has seen that the directory has none; none are made.
+    std::atomic<bool> without_whiteouts{false};
+    // The chunk where the search for room begins in a directory without index.
+    uint64_t room_from = 0;
 
 private:
     friend class Volume;
     void defer_link(Transaction& tx);
-
-    Volume& volume_;
-    const uint64_t number_;
-    std::atomic<bool> dirty_{false};
-    size_t dirty_slot_ =
-        0; // where the volume's list of dirty inodes has it, under that list's mutex
-    // Names that are gone in memory and maybe not on disk: of the open epoch, and
-    // of the one that is being committed.
-    std::atomic<uint16_t> deferred_open_{0};
-    std::atomic<uint16_t> deferred_sealed_{0};
 };
 
 /// Decodes the inode at `at` of a block of inodes.

@@ -148,7 +148,7 @@ Result<void> Volume::collect(Transaction& tx) {
         // What an epoch sealed that could not be collected goes with this one.
         sealed_.insert(sealed_.end(), open_.begin(), open_.end());
         open_.clear();
-        std::move(doomed_open_.begin(), doomed_open_.end(), std::back_inserter(doomed_sealed_));
+        doomed_sealed_.insert(doomed_sealed_.end(), doomed_open_.begin(), doomed_open_.end());
         doomed_open_.clear();
     }
     // An error has been reported and taints the mount; the space stays lost until check.
@@ -169,7 +169,7 @@ Result<void> Volume::collect(Transaction& tx) {
 void Volume::committed(Transaction& tx) {
     std::vector<Freed> freed;
     std::vector<Inode*> deferred;
-    std::vector<Doomed> doomed;
+    std::vector<uint64_t> doomed;
     {
         MutexGuard guard(mutex_);
         freed.swap(sealed_);
@@ -190,13 +190,11 @@ void Volume::committed(Transaction& tx) {
             .fetch_sub(f.frags != 0 ? f.frags : 1, std::memory_order_relaxed);
     }
     if (logged_) alloc.lift_embargo();
-    for (Doomed& d : doomed) {
-        Inode inode(*this, d.number);
-        inode.state = d.state;
-        (void)reap_now(tx, inode);
+    for (uint64_t number : doomed) {
+        (void)reap_doomed(tx, number);
         pending_.fetch_sub(1, std::memory_order_relaxed);
         MutexGuard guard(mutex_);
-        doomed_.erase(d.number);
+        doomed_.erase(number);
     }
 }
 
@@ -265,6 +263,16 @@ Result<void> Volume::reap_now(Transaction& tx, Inode& inode) {
     return {};
 }
 
+Result<void> Volume::reap_doomed(Transaction& tx, uint64_t number) {
+    Inode inode(*this, number);
+    {
+        Buf buf = TRY(read(geo.inode_block(number), geo.bsize));
+        inode.state =
+            decode_inode(geo, buf.bytes().subspan(geo.inode_offset(number), geo.inode_size));
+    }
+    return reap_now(tx, inode);
+}
+
 Result<void> Volume::shrink_in_steps(Inode& inode, uint64_t size) {
     const uint64_t step = free_step_bytes_;
     if (!logged_ || inode.state.is_device() || inode.is_short_symlink()) return {};
@@ -297,7 +305,7 @@ Result<void> Volume::reap(Inode& inode) {
     }
     // Its last name may still be on the device: it goes after that.
     MutexGuard guard(mutex_);
-    doomed_open_.push_back({inode.number(), inode.state});
+    doomed_open_.push_back(inode.number());
     doomed_.insert(inode.number());
     pending_.fetch_add(1, std::memory_order_relaxed);
     tx.done();

@@ -105,16 +105,13 @@ private:
         bool was_dir;
         bool operator==(const Freed&) const = default;
     };
-    struct Doomed {
-        uint64_t number;
-        InodeState state;
-    };
     void add_freed(Transaction& tx, const Freed& freed);
     void will_change(FragNumber block, uint32_t bytes) REQUIRES(mutex_);
     void add_dirty(Inode& inode) REQUIRES(mutex_);
     Result<void> write_inode(Transaction& tx, Inode& inode);
     void stored(std::span<Inode* const> inodes);
     Result<void> reap_now(Transaction& tx, Inode& inode);
+    Result<void> reap_doomed(Transaction& tx, uint64_t number);
     Result<void> apply(Transaction& tx, const Freed& freed, bool embargo);
 
     bool logged_ = false;
@@ -128,7 +125,8 @@ private:
     std::vector<Inode*> dirty_ GUARDED_BY(mutex_);
     std::vector<Inode*> deferred_ GUARDED_BY(mutex_); // sealed link counts
     std::vector<Freed> open_ GUARDED_BY(mutex_), sealed_ GUARDED_BY(mutex_);
-    std::vector<Doomed> doomed_open_ GUARDED_BY(mutex_), doomed_sealed_ GUARDED_BY(mutex_);
+    // Inodes whose state is in their buffers and that wait for their last name.
+    std::vector<uint64_t> doomed_open_ GUARDED_BY(mutex_), doomed_sealed_ GUARDED_BY(mutex_);
     std::unordered_set<uint64_t> doomed_ GUARDED_BY(mutex_);
     std::map<uint64_t, uint16_t> unlinked_ GUARDED_BY(mutex_);
 };
