@@ -113,7 +113,10 @@ private:
             if (subject_.mend_checksums) subject_.mend_checksums(*device);
             reset_most();
             result = run_case(subject_, baseline_, lie, *device, options_.seed ^ number);
-            if (subject_.also) subject_.also(*device);
+            if (subject_.also) {
+                std::string complaint = subject_.also(*device);
+                if (result.complaint.empty()) result.complaint = std::move(complaint);
+            }
             most = memory_use().most - live;
         }
         result.complaint.shrink_to_fit();

@@ -52,8 +52,9 @@ struct Subject {
     /// Sees to check sums, which would otherwise catch every lie at the door: called with the
     /// changed image (a range of it may be read and written).
     std::function<void(host::BlockDevice& device)> mend_checksums;
-    /// What may go on beside mounting: the own checker, for one. Called after the unmount.
-    std::function<void(host::BlockDevice& device)> also;
+    /// What may go on beside mounting: the own checker, for one. Called after the unmount. Returns
+    /// a complaint, or nothing.
+    std::function<std::string(host::BlockDevice& device)> also;
 };
 
 struct Options {

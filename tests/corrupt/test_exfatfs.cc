@@ -79,6 +79,7 @@ void run_lies(std::string name, std::string_view newfs_options) {
         (void)type().check(changed, options, log).ok();
         options.repair = true;
         (void)type().check(changed, options, log).ok();
+        return std::string();
     };
     CHECK(corrupt::run_lies(subject, 600).compared > 0);
 }

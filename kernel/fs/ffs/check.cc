@@ -65,8 +65,10 @@ void Checker::compare_totals() {
     }
 }
 
-Result<void> Checker::superblocks() {
+Result<void> Checker::superblocks(std::span<const std::string> wrong_fields) {
     const ByteOrder o = geo_.order;
+    for (const std::string& wrong : wrong_fields)
+        found("superblock-field", "superblock", wrong, true);
     std::vector<std::byte> bytes(geo_.superblock_bytes);
     TRY(device_.read(geo_.superblock_offset, bytes));
     if ((geo_.metackhash & disk::ck_superblock) != 0 && superblock_hash(bytes) != o.get(sb_.ckhash))
@@ -152,11 +154,36 @@ replayed(host::BlockDevice& device, const LogContents& contents, bool repair, Ch
     return overlay;
 }
 
-FailureOr<Geometry> open_geometry(host::BlockDevice& device, FoundSuperblock& sb) {
+/// Fields that follow from others are set to what they must be: what is checked with a wrong limit
+/// would be cleared. Returns their names.
+std::vector<std::string> derive_fields(disk::Superblock& sb, ByteOrder o) {
+    std::vector<std::string> wrong;
+    const auto must_be = [&](auto& field, auto value, std::string_view name) {
+        if (o.get(field) == value) return;
+        wrong.push_back(fmt::format("{} is {}, should be {}", name, o.get(field), value));
+        o.set(field, value);
+    };
+    const bool ufs2 = o.get(sb.magic) != disk::magic_ufs1;
+    const uint32_t bsize = o.get(sb.bsize);
+    const bool sizes = std::has_single_bit(bsize) && bsize <= disk::max_bsize;
+    if (!sizes || (!ufs2 && static_cast<int32_t>(o.get(sb.old_inodefmt)) < disk::inodefmt_44))
+        return wrong;
+    uint64_t reach = bsize, most = uint64_t{bsize} * disk::direct_count - 1;
+    for (unsigned i = 0; i < disk::indirect_count; ++i) most += reach *= bsize / (ufs2 ? 8 : 4);
+    must_be(sb.maxfilesize, most, "maxfilesize");
+    must_be(sb.maxsymlinklen, ufs2 ? 120u : 60u, "maxsymlinklen");
+    must_be(sb.qbmask, uint64_t{bsize} - 1, "qbmask");
+    must_be(sb.qfmask, uint64_t{o.get(sb.fsize)} - 1, "qfmask");
+    return wrong;
+}
+
+FailureOr<Geometry> open_geometry(host::BlockDevice& device, FoundSuperblock& sb,
+                                  std::vector<std::string>& wrong) {
     auto found = find_superblock(device);
     if (!found) return Failure(found.error(), "the superblock cannot be read");
     if (!*found) return Failure(Errno::inval, "no FFS superblock at 0, 8, 64 or 256 KiB");
     sb = std::move(**found);
+    wrong = derive_fields(sb.raw, sb.order);
     Geometry geo = TRY(Geometry::validate(sb.raw, sb.order, sb.offset, device.size()));
     if (auto read = read_apple_label(device, geo); !read)
         return Failure(read.error(), "the label cannot be read");
@@ -170,7 +197,8 @@ FailureOr<CheckReport> check_volume(host::BlockDevice& device, const CheckOption
     (void)log;
     CheckReport report;
     FoundSuperblock sb;
-    Geometry geo = TRY(open_geometry(device, sb));
+    std::vector<std::string> wrong;
+    Geometry geo = TRY(open_geometry(device, sb, wrong));
     if (sb.raw.clean == disk::is_clean && !options.force) {
         report.skipped_clean = true;
         return report;
@@ -188,12 +216,12 @@ FailureOr<CheckReport> check_volume(host::BlockDevice& device, const CheckOption
         for (const LogInode& i : contents.inodes) unlinked.insert(i.number);
         overlay = TRY(replayed(device, contents, options.repair, report));
         if (overlay) use = overlay.get();
-        geo = TRY(open_geometry(*use, sb));
+        geo = TRY(open_geometry(*use, sb, wrong));
     }
     Checker checker(*use, geo, sb.raw, options, report);
     checker.set_unlinked(std::move(unlinked));
     const auto run = [&]() -> Result<void> {
-        TRY(checker.superblocks());
+        TRY(checker.superblocks(wrong));
         TRY(checker.blocks_and_sizes());
         TRY(checker.pathnames());
         TRY(checker.connectivity());

@@ -50,8 +50,9 @@ public:
     /// mount frees them.
     void set_unlinked(std::unordered_set<uint64_t> numbers) { unlinked_ = std::move(numbers); }
 
-    /// The superblock's check hash, and its copy in the last group.
-    Result<void> superblocks();
+    /// The superblock's check hash, and its copy in the last group. `wrong_fields`: what was said
+    /// of the fields that the caller has put right.
+    Result<void> superblocks(std::span<const std::string> wrong_fields);
     Result<void> blocks_and_sizes();
     Result<void> pathnames();
     Result<void> connectivity();
