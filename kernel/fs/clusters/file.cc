@@ -63,10 +63,9 @@ void ClusterFile::set_unlinked(Transaction& tx) {
 
 Result<void> ClusterFile::collect(Transaction& tx) {
     MutexGuard guard(mutex_);
-    dirty_.store(false, std::memory_order_release);
     if (unlinked() || root_) return {};
-    if (cut_) TRY(cut_tail());
-    return store(tx);
+    TRY(store(tx));
+    return cut_ ? cut_tail() : Result<void>{};
 }
 
 /// Parts with the clusters that the size has no use for. Nobody has used them since: what is

@@ -68,8 +68,11 @@ public:
     void change(const EntryChange& change);
     /// The entry is gone: nothing is written any more, the clusters go with release_clusters().
     void set_unlinked(Transaction& tx);
-    /// Puts the entry, and what the file was cut by, on its way to the device. EIO, EUCLEAN.
+    /// Puts the entry on its way to the device, and hands over what the file was cut by. EIO,
+    /// EUCLEAN.
     Result<void> collect(Transaction& tx);
+    /// The entry will be on the device: the file may be let go, and read again, the next moment.
+    void set_collected() { dirty_.store(false, std::memory_order_release); }
     /// Hands the clusters of an unlinked file over to be freed. Of a damaged chain none: a check
     /// knows better whose they are. EIO.
     Result<void> release_clusters();

@@ -1,4 +1,4 @@
-// Space: options, statvfs, trim.
+// Space: options, commits, statvfs, trim.
 #include "kernel/fs/clusters/space.h"
 
 #include "kernel/fs/clusters/file.h"
@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <utility>
 
 namespace rump::clusters {
@@ -58,9 +59,30 @@ void DirtyFiles::add(std::shared_ptr<ClusterFile> file) {
     files_.push_back(std::move(file));
 }
 
-std::vector<std::shared_ptr<ClusterFile>> DirtyFiles::take() {
+DirtyFiles::Files DirtyFiles::take() {
     MutexGuard guard(mutex_);
     return std::exchange(files_, {});
+}
+
+void DirtyFiles::put_back(Files files) {
+    MutexGuard guard(mutex_);
+    files_.insert(files_.end(), std::make_move_iterator(files.begin()),
+                  std::make_move_iterator(files.end()));
+}
+
+Result<void> Space::epoch_collect(Transaction& tx, FunctionRef<Result<void>()> mark_volume) {
+    DirtyFiles::Files files = dirty.take();
+    Result<void> collected;
+    for (const auto& file : files)
+        if (collected) collected = file->collect(tx);
+    if (collected && mount.buffers().dirty_bytes() > 0) collected = mark_volume();
+    if (!collected) {
+        dirty.put_back(std::move(files));
+        return collected;
+    }
+    for (const auto& file : files) file->set_collected();
+    frees.epoch_collected();
+    return {};
 }
 
 Result<Buf> Space::sector_at(uint64_t position) {

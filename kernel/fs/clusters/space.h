@@ -35,12 +35,15 @@ Mount::Traits traits(uint64_t max_file_size);
 /// Files whose directory entries a commit has yet to bring up to date. They live until it has.
 class DirtyFiles {
 public:
+    using Files = std::vector<std::shared_ptr<ClusterFile>>;
     void add(std::shared_ptr<ClusterFile> file);
-    std::vector<std::shared_ptr<ClusterFile>> take();
+    Files take();
+    /// They are dirty still.
+    void put_back(Files files);
 
 private:
     host::Mutex mutex_{host::Rank::fs_mount};
-    std::vector<std::shared_ptr<ClusterFile>> files_ GUARDED_BY(mutex_);
+    Files files_ GUARDED_BY(mutex_);
 };
 
 struct Space {
@@ -63,6 +66,9 @@ struct Space {
     /// entry is copied out.
     host::RwLock entries{host::Rank::fs_group};
 
+    /// Mount::epoch_collect: entries of changed files, then what the volume says of itself, if
+    /// there is anything to be written. What fails is undone, and done again by the next commit.
+    Result<void> epoch_collect(Transaction& tx, FunctionRef<Result<void>()> mark_volume);
     /// The sector that holds a byte of the device. EIO.
     Result<Buf> sector_at(uint64_t position);
     /// Sizes and free clusters. EIO.

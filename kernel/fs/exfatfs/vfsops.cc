@@ -52,11 +52,21 @@ VnodeRef ExfatMount::insert_vnode(std::shared_ptr<Node> node) {
     return vnodes().insert(std::make_unique<ExfatVnode>(*this, std::move(node), generation));
 }
 
+/// What was read of it may be old by the time that nobody has it in core: it is read again.
 Result<VnodeRef> ExfatMount::vnode_of(Node& directory, const Entry& entry) {
     InodeNumber number = volume_.space.numbers.at(entry.position);
-    if (VnodeRef cached = TRY(vnodes().find(number))) return cached;
+    return vnodes().get(number, [&] { return load_set(number, directory, entry.slot); });
+}
+
+Result<std::unique_ptr<Vnode>> ExfatMount::load_set(InodeNumber number, Node& directory,
+                                                    uint32_t slot) {
+    Entry entry;
+    if (!TRY(Directory(directory).read_at(slot, entry))) return Errno::stale;
     SetPlace place = TRY(Directory(directory).place_of(entry));
-    return insert_vnode(std::make_shared<Node>(volume_, number, std::move(place), entry.head));
+    auto node = std::make_shared<Node>(volume_, number, std::move(place), entry.head);
+    uint32_t generation =
+        vfs::DirentNumbers::only_this_mount(number) ? 0 : generation_of(entry.head.file);
+    return std::unique_ptr<Vnode>(std::make_unique<ExfatVnode>(*this, std::move(node), generation));
 }
 
 /// Registers the clusters of directories, breadth first, until one of them has `unit`.
@@ -110,26 +120,19 @@ Result<std::unique_ptr<Vnode>> ExfatMount::load(InodeNumber number) {
     VnodeRef parent = TRY(vget(parent_number));
     Node& directory = node_of(*parent);
     uint64_t offset = TRY(directory.directory_offset(position));
-    Entry entry;
-    if (!TRY(Directory(directory).read_at(static_cast<uint32_t>(offset / disk::entry_size), entry)))
-        return Errno::stale;
-    SetPlace place = TRY(Directory(directory).place_of(entry));
-    auto node = std::make_shared<Node>(volume_, number, std::move(place), entry.head);
-    uint32_t generation =
-        vfs::DirentNumbers::only_this_mount(number) ? 0 : generation_of(entry.head.file);
-    return std::unique_ptr<Vnode>(std::make_unique<ExfatVnode>(*this, std::move(node), generation));
+    return load_set(number, directory, static_cast<uint32_t>(offset / disk::entry_size));
 }
 
 // --- commits ------------------------------------------------------------------------------------
 
 Result<void> ExfatMount::epoch_collect(Transaction& tx) {
-    for (const auto& node : volume_.space.dirty.take()) TRY(node->collect(tx));
-    if (buffers().dirty_bytes() > 0 && !marked_) {
+    return volume_.space.epoch_collect(tx, [&]() -> Result<void> {
+        if (marked_) return {};
         if (!volume_.geometry.was_dirty) TRY(set_state(tx, false));
         marked_ = true;
-    }
-    volume_.space.frees.epoch_collected();
-    return {};
+        tx.on_abort([this] { marked_ = false; });
+        return {};
+    });
 }
 
 void ExfatMount::epoch_committed(Transaction& tx) { volume_.space.frees.epoch_committed(tx); }

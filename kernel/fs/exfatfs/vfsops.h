@@ -39,6 +39,7 @@ protected:
 
 private:
     std::shared_ptr<Node> root_node();
+    Result<std::unique_ptr<Vnode>> load_set(InodeNumber number, Node& directory, uint32_t slot);
     Result<void> walk_to(uint64_t unit);
     Result<void> set_state(Transaction& tx, bool clean);
 

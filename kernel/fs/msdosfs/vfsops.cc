@@ -62,10 +62,9 @@ VnodeRef MsdosMount::insert_vnode(std::shared_ptr<Node> node) {
     return vnodes().insert(std::make_unique<MsdosVnode>(*this, std::move(node), generation));
 }
 
+/// What was read of it may be old by the time that nobody has it in core: load() reads it again.
 Result<VnodeRef> MsdosMount::vnode_of(const Entry& entry) {
-    InodeNumber number = volume_.space.numbers.at(entry.position);
-    if (VnodeRef cached = TRY(vnodes().find(number))) return cached;
-    return insert_vnode(make_node(number, entry.position, entry.raw));
+    return vget(volume_.space.numbers.at(entry.position));
 }
 
 /// Registers the clusters of directories, breadth first, until one of them has `unit`.
@@ -122,14 +121,15 @@ Result<std::unique_ptr<Vnode>> MsdosMount::load(InodeNumber number) {
 // --- commits ------------------------------------------------------------------------------------
 
 Result<void> MsdosMount::epoch_collect(Transaction& tx) {
-    for (const auto& node : volume_.space.dirty.take()) TRY(node->collect(tx));
-    if (buffers().dirty_bytes() > 0) {
+    return volume_.space.epoch_collect(tx, [&]() -> Result<void> {
+        tx.on_abort([this, marked = marked_, hints = written_hints_] {
+            marked_ = marked;
+            written_hints_ = hints;
+        });
         if (!marked_ && !was_dirty_) TRY(set_state(tx, false));
         marked_ = true;
-        TRY(write_fsinfo(tx));
-    }
-    volume_.space.frees.epoch_collected();
-    return {};
+        return write_fsinfo(tx);
+    });
 }
 
 void MsdosMount::epoch_committed(Transaction& tx) { volume_.space.frees.epoch_committed(tx); }
