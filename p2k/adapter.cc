@@ -69,7 +69,8 @@ void Adapter::init(fuse_conn_info& conn) {
     conn.max_write = options_.max_write;
     conn.max_background = 64;
     conn.congestion_threshold = 48;
-    conn.time_gran = 1;
+    // The host keeps times of files that it caches; it knows no coarser ones than seconds.
+    conn.time_gran = std::min(mount_.traits().time_granularity_ns, 1'000'000'000u);
 }
 
 uint64_t Adapter::extra_init_flags() const { return killpriv_v2_ ? FUSE_HANDLE_KILLPRIV_V2 : 0; }

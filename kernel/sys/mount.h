@@ -116,6 +116,7 @@ public:
         bool negative_names = true; // a name that is not there may be cached as such
         uint64_t max_file_size = INT64_MAX;
         uint32_t link_max = 127;
+        uint32_t time_granularity_ns = 1; // of mtime
     };
     const Traits& traits() const { return traits_; }
 

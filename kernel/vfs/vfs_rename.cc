@@ -162,8 +162,8 @@ Result<Outcome> rename_looked_up(const Request& r, Ends& ends, FileFlags& flags)
     if (TRY(look(r.from_dir, r.from, true)) != ends.source) return Outcome::changed;
     if (TRY(look(r.to_dir, r.to, true)) != ends.target) return Outcome::changed;
     if (!ends.source) return Errno::noent;
-    if (respelled(r, ends)) ends.target.reset();
     if (ends.target && r.mode == RenameMode::no_replace) return Errno::exist;
+    if (respelled(r, ends)) ends.target.reset();
     if (!ends.target && r.exchange()) return Errno::noent;
     if (ends.source_above) return Errno::inval;
     if (ends.target_above) return r.exchange() ? Errno::inval : Errno::notempty;

@@ -4,23 +4,6 @@
 using namespace rump;
 using namespace rump::conformance;
 
-namespace {
-
-/// The largest time not after `t` that the format can hold.
-Timespec as_stored(const Fs& fs, Timespec t) {
-    t.sec = std::clamp(t.sec, fs.traits.time_min, fs.traits.time_max);
-    const uint32_t grain = fs.traits.time_granularity_ns;
-    if (grain >= 1'000'000'000) {
-        t.sec -= t.sec % (grain / 1'000'000'000);
-        t.nsec = 0;
-    } else {
-        t.nsec -= t.nsec % grain;
-    }
-    return t;
-}
-
-} // namespace
-
 CONFORMANCE("chmod sets every permission bit") {
     if (!fs.traits.owners) return;
     fs.write("f", "");
@@ -105,7 +88,7 @@ CONFORMANCE("times are kept to the format's grain") {
     const Timespec m{1'600'000'001, 999'999'999};
     for (const char* path : {"f", "d"}) {
         CHECK(fs.utimes(path, {SetTime::Kind::at, a}, {SetTime::Kind::at, m}) == ok);
-        CHECK(fs.attr(path).mtime == as_stored(fs, m));
+        if (!host_keeps_time(fs, path, m)) CHECK(fs.attr(path).mtime == as_stored(fs, m));
         if (fs.traits.time_granularity_ns == 1) CHECK(fs.attr(path).atime == a);
     }
     if (fs.traits.persistent) fs.reopen();
@@ -119,7 +102,8 @@ CONFORMANCE("times before 1970 and far in the future are kept or clamped") {
                         int64_t{2'147'483'647}, int64_t{2'147'483'648}, int64_t{4'294'967'296},
                         int64_t{10'000'000'000}, int64_t{15'032'385'535}}) {
         CHECK(fs.utimes("f", at(sec, 5000), at(sec, 5000)) == ok);
-        CHECK(fs.attr("f").mtime.sec == as_stored(fs, {sec, 0}).sec);
+        if (!host_keeps_time(fs, "f", {sec, 0}))
+            CHECK(fs.attr("f").mtime.sec == as_stored(fs, {sec, 0}).sec);
         if (!fs.traits.persistent) continue;
         fs.reopen();
         CHECK(fs.attr("f").mtime.sec == as_stored(fs, {sec, 0}).sec);
@@ -149,7 +133,7 @@ CONFORMANCE("utimes sets one time, both, or now; the ctime is always now") {
     fs.tick();
     fs.utimes("f", time_omit, at(5000));
     const Attr one = fs.attr("f");
-    CHECK(one.mtime == as_stored(fs, {5000, 0}));
+    if (!host_keeps_time(fs, "f", {5000, 0})) CHECK(one.mtime == as_stored(fs, {5000, 0}));
     if (fs.traits.ctime) CHECK(one.ctime > start);
     fs.utimes("f", at(86'400 * 365), time_omit);
     CHECK(fs.attr("f").mtime == one.mtime);

@@ -206,7 +206,7 @@ CONFORMANCE("a tree survives the unmount with everything that it holds") {
             CHECK(after.mode == before[i].mode);
             CHECK(after.nlink == before[i].nlink);
             CHECK(after.size == before[i].size);
-            CHECK(after.mtime == before[i].mtime);
+            CHECK(after.mtime == as_stored(fs, before[i].mtime));
             if (after.type != FileType::dir) CHECK(after.blocks == before[i].blocks);
             if (fs.traits.handles) CHECK(after.number == before[i].number);
         }
@@ -226,7 +226,11 @@ CONFORMANCE("space and inodes are the same after a remount") {
     fs.reopen();
     const StatVfs after = fs.statvfs().take();
     CHECK(after.blocks == before.blocks);
-    CHECK(after.blocks_free == before.blocks_free);
+    // Over a mount, what was unlinked may be let go a little later.
+    if (fs.is_direct())
+        CHECK(after.blocks_free == before.blocks_free);
+    else
+        CHECK(after.blocks_free >= before.blocks_free);
     CHECK(after.files_free == before.files_free);
 }
 

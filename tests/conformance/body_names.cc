@@ -84,6 +84,9 @@ CONFORMANCE("case makes a difference where the format says so") {
     } else {
         CHECK(fs.read("fILE") == "one");
         CHECK(fs.open("FILE", O_RDWR | O_CREAT | O_EXCL) == Errno::exist);
+        CHECK(fs.rename("File", "FILE", vfs::RenameMode::no_replace) == Errno::exist);
+        // The host takes two names of one file for links, which a rename leaves as they are.
+        if (!fs.is_direct()) return;
         fs.rename("File", "FILE"); // changes how it is written
         const Names listed = fs.list(".").take();
         CHECK(std::find(listed.begin(), listed.end(), "FILE") != listed.end());

@@ -40,6 +40,26 @@ inline std::vector<DirItem> read_all(Fs& fs, std::string_view path) {
     }
 }
 
+/// The largest time not after `t` that the format can hold.
+inline Timespec as_stored(const Fs& fs, Timespec t) {
+    t.sec = std::clamp(t.sec, fs.traits.time_min, fs.traits.time_max);
+    const uint32_t grain = fs.traits.time_granularity_ns;
+    if (grain >= 1'000'000'000) {
+        t.sec -= t.sec % (grain / 1'000'000'000);
+        t.nsec = 0;
+    } else {
+        t.nsec -= t.nsec % grain;
+    }
+    return t;
+}
+
+/// A host that caches writes keeps a file's mtime as it was set, to a second's grain at the most,
+/// until it forgets the file: what the format holds shows only then.
+inline bool host_keeps_time(Fs& fs, std::string_view path, Timespec set) {
+    return !fs.asks_at_open() && as_stored(fs, set).sec != set.sec &&
+           fs.attr(path).type == FileType::reg;
+}
+
 using Names = std::vector<std::string>;
 using Mode = vfs::RenameMode;
 using vfs::Fallocate;

@@ -50,11 +50,11 @@ std::optional<std::string> step(std::vector<Side>& sides, const Operation& opera
 
 } // namespace
 
-std::optional<Difference> compare(const std::vector<SideMaker>& makers, const Program& program,
-                                  size_t interval) {
+std::optional<Difference> compare(const std::vector<SideMaker>& makers, const Abilities& abilities,
+                                  const Program& program, size_t interval) {
     std::vector<Side> sides;
     sides.reserve(makers.size());
-    for (const SideMaker& maker : makers) sides.emplace_back(maker);
+    for (const SideMaker& maker : makers) sides.emplace_back(maker, abilities);
     for (size_t i = 0; i < program.size(); ++i) {
         if (auto text = step(sides, program[i])) return Difference{i, *text};
         if ((i + 1) % interval != 0 && i + 1 != program.size()) continue;
@@ -70,8 +70,8 @@ std::optional<Difference> compare(const std::vector<SideMaker>& makers, const Pr
     return std::nullopt;
 }
 
-Program shrink(const std::vector<SideMaker>& makers, Program program, size_t interval,
-               size_t runs) {
+Program shrink(const std::vector<SideMaker>& makers, const Abilities& abilities, Program program,
+               size_t interval, size_t runs) {
     size_t piece = program.size() / 2;
     while (piece > 0 && runs > 0) {
         bool smaller = false;
@@ -81,7 +81,7 @@ Program shrink(const std::vector<SideMaker>& makers, Program program, size_t int
             shorter.erase(from,
                           from + static_cast<ptrdiff_t>(std::min(piece, shorter.size() - at)));
             --runs;
-            if (auto difference = compare(makers, shorter, interval)) {
+            if (auto difference = compare(makers, abilities, shorter, interval)) {
                 // Nothing after the failure matters.
                 shorter.resize(std::min(shorter.size(), difference->step + 1));
                 program = std::move(shorter);
@@ -109,6 +109,15 @@ Abilities common_abilities(const std::vector<SideMaker>& makers) {
         all.exchange &= traits.exchange;
         all.users &= traits.owners && maker.can_switch_user;
         all.held &= traits.keeps_unlinked_open_files;
+        all.case_sensitive &= traits.case_sensitive;
+        all.directory_links &= traits.directory_links;
+        all.time_min = std::max(all.time_min, traits.time_min);
+        all.time_step =
+            std::max<int64_t>(all.time_step, traits.time_granularity_ns / 1'000'000'000);
+        if (!traits.holes)
+            all.file_offset_max = std::min<uint64_t>(
+                all.file_offset_max,
+                maker.target->image(conformance::ImageKind::standard).size() / 64);
     }
     return all;
 }

@@ -14,12 +14,13 @@ struct Difference {
 /// Runs `program` on fresh sides. Every answer is compared; every `interval` operations and at the
 /// end whole trees are, then each side is unmounted, checked and mounted again, and trees are
 /// compared once more. None: they agree.
-std::optional<Difference> compare(const std::vector<SideMaker>& makers, const Program& program,
-                                  size_t interval);
+std::optional<Difference> compare(const std::vector<SideMaker>& makers, const Abilities& abilities,
+                                  const Program& program, size_t interval);
 
 /// A part of `program` that fails as well, with nothing that can be left out in pieces (delta
 /// debugging); at most `runs` runs.
-Program shrink(const std::vector<SideMaker>& makers, Program program, size_t interval, size_t runs);
+Program shrink(const std::vector<SideMaker>& makers, const Abilities& abilities, Program program,
+               size_t interval, size_t runs);
 
 /// What all of them can do.
 Abilities common_abilities(const std::vector<SideMaker>& makers);

@@ -60,14 +60,14 @@ Program read_program(const std::string& file) {
     return program;
 }
 
-void report(const std::vector<SideMaker>& makers, Program program, const Difference& difference,
-            size_t interval, size_t shrink_runs) {
+void report(const std::vector<SideMaker>& makers, const Abilities& abilities, Program program,
+            const Difference& difference, size_t interval, size_t shrink_runs) {
     std::cout << "FAILED at operation " << difference.step << ": " << difference.text << "\n";
     program.resize(std::min(program.size(), difference.step + 1));
-    program = shrink(makers, std::move(program), interval, shrink_runs);
+    program = shrink(makers, abilities, std::move(program), interval, shrink_runs);
     std::cout << "made small, " << program.size() << " operations:\n";
     for (const Operation& operation : program) std::cout << to_text(operation) << "\n";
-    if (auto again = compare(makers, program, interval))
+    if (auto again = compare(makers, abilities, program, interval))
         std::cout << "which fails with: " << again->text << "\n";
 }
 
@@ -99,8 +99,8 @@ int run(int argc, char** argv) {
         const Program program =
             replay.empty() ? make_program(seed + i, operations, abilities) : read_program(replay);
         std::cout << "seed " << seed + i << ", " << program.size() << " operations" << std::endl;
-        if (auto difference = compare(makers, program, interval)) {
-            report(makers, program, *difference, interval, shrink_runs);
+        if (auto difference = compare(makers, abilities, program, interval)) {
+            report(makers, abilities, program, *difference, interval, shrink_runs);
             std::cout << "again: --seed " << seed + i << "\n"
                       << i << " passed, 1 failed, 0 skipped\n";
             return 1;

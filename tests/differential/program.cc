@@ -1,6 +1,7 @@
 // Making, printing and reading programs. See program.h.
 #include "tests/differential/program.h"
 
+#include <algorithm>
 #include <array>
 #include <random>
 #include <sstream>
@@ -92,7 +93,18 @@ private:
         static const std::array<std::string, 8> names{
             "a", "b", "c", "d", "e", "f", "file-with-a-name", std::string(180, 'L')};
         if (can_.any_name && below(12) == 0) return "n" + std::to_string(below(300));
-        return names[below(names.size())];
+        std::string name = names[below(names.size())];
+        return can_.case_sensitive ? name : other_spelling(name);
+    }
+
+    /// Perhaps: other letters large, and dots behind it, which say nothing.
+    std::string other_spelling(std::string name) {
+        const uint64_t which = below(8);
+        if (which < 3)
+            for (char& c : name)
+                if (c >= 'a' && c <= 'z' && (which == 0 || below(2))) c = static_cast<char>(c - 32);
+        if (which == 3) name += ".";
+        return name;
     }
 
     std::string path() {
@@ -103,7 +115,8 @@ private:
     }
 
     /// Mostly small, sometimes around the places where block maps change, rarely far out.
-    uint64_t offset() {
+    uint64_t offset() { return std::min(any_offset(), below(can_.file_offset_max)); }
+    uint64_t any_offset() {
         static constexpr std::array<uint64_t, 6> edges{1024,   4096,    12'288,
                                                        49'152, 274'432, 4'243'456};
         switch (below(10)) {
@@ -115,6 +128,12 @@ private:
         default:
             return below(50'000);
         }
+    }
+    uint64_t time() {
+        const auto step = static_cast<uint64_t>(can_.time_step);
+        const uint64_t seconds =
+            std::max(below(1'000'000'000), static_cast<uint64_t>(can_.time_min));
+        return seconds / step * step;
     }
     uint64_t length() { return below(4) == 0 ? below(30'000) + 1 : below(3000) + 1; }
 
@@ -160,8 +179,8 @@ private:
             op.y = below(3) == 0 ? UINT32_MAX : 1000 + below(4);
             break;
         case Kind::utimes:
-            op.x = below(1'000'000'000);
-            op.y = below(1'000'000'000);
+            op.x = time();
+            op.y = time();
             break;
         case Kind::setxattr:
         case Kind::getxattr:

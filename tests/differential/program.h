@@ -57,6 +57,9 @@ struct Abilities {
     bool hard_links = true, symlinks = true, special_files = true, owners = true, xattrs = true;
     bool holes = true, preallocation = true, exchange = true, users = true, held = true;
     bool any_name = true;
+    bool case_sensitive = true, directory_links = true;
+    int64_t time_min = 0, time_step = 1;   // seconds, of times that a program sets
+    uint64_t file_offset_max = UINT64_MAX; // on small images: where files are written to
 };
 
 Program make_program(uint64_t seed, size_t operations, const Abilities& abilities);

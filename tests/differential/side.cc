@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <random>
+#include <sstream>
 
 namespace rump::differential {
 
@@ -37,6 +38,12 @@ std::string set_time(Timespec time) {
     return time.sec < 1'500'000'000 ? std::to_string(time.sec) : "now";
 }
 
+std::string folded(std::string name) {
+    for (char& c : name)
+        if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 32);
+    return name;
+}
+
 /// On files of bounded size: all of it.
 Result<std::string> contents(OpenFile& file) {
     std::string all;
@@ -49,8 +56,8 @@ Result<std::string> contents(OpenFile& file) {
 
 } // namespace
 
-Side::Side(const SideMaker& maker)
-    : name_(maker.name), traits_(maker.target->traits()), backend_(maker.make()) {
+Side::Side(const SideMaker& maker, const Abilities& shown)
+    : name_(maker.name), traits_(maker.target->traits()), shown_(shown), backend_(maker.make()) {
     // Formats make their roots with different modes.
     if (traits_.owners) (void)backend_->chmod(root_user, ".", 0777);
 }
@@ -83,7 +90,39 @@ bool Side::opens_special_file(const Operation& op) {
     return attr.ok() && (attr->type == FileType::fifo || attr->type == FileType::sock);
 }
 
-std::string Side::perform(const Operation& op) {
+/// `path` as its parts are spelled where this side has them in other letters: so that a file system
+/// that tells letters apart is a model of one that does not.
+std::string Side::spelled(const std::string& path) {
+    std::string known;
+    std::istringstream parts(path);
+    for (std::string part; std::getline(parts, part, '/');) {
+        if (part != ".") part.resize(part.find_last_not_of('.') + 1);
+        std::string found = part;
+        if (auto dir = backend_->opendir(root_user, known.empty() ? "." : known); dir.ok())
+            for (auto items = (*dir)->next(); items.ok() && !items->empty(); items = (*dir)->next())
+                for (const DirItem& item : *items)
+                    if (folded(item.name) == folded(part)) found = item.name;
+        known += (known.empty() ? "" : "/") + found;
+    }
+    return known;
+}
+
+Operation Side::spelled(Operation op) {
+    const std::string to = op.b;
+    op.a = spelled(op.a);
+    if (op.kind != Kind::rename) return op;
+    op.b = spelled(to);
+    // Another spelling for the same file.
+    const bool replaces = op.x == static_cast<uint64_t>(vfs::RenameMode::replace);
+    if (op.b != op.a || !replaces) return op;
+    const std::string last = to.substr(to.rfind('/') + 1);
+    op.b = op.a.substr(0, op.a.rfind('/') + 1) + last.substr(0, last.find_last_not_of('.') + 1);
+    return op;
+}
+
+std::string Side::perform(const Operation& as_given) {
+    const bool translated = traits_.case_sensitive && !shown_.case_sensitive;
+    const Operation op = translated ? spelled(as_given) : as_given;
     const User& user = user_of(op);
     if (opens_special_file(op)) return "a special file";
     switch (op.kind) {
@@ -203,17 +242,19 @@ std::string Side::held(const Operation& op) {
 }
 
 std::string Side::describe(const std::string& path, const Attr& attr) {
-    std::string text = "type " + std::to_string(static_cast<int>(attr.type)) + " links " +
-                       std::to_string(attr.nlink) + " mtime " + set_time(attr.mtime);
-    if (traits_.owners && attr.type != FileType::lnk) text += " mode " + std::to_string(attr.mode);
-    if (traits_.owners)
+    std::string text =
+        "type " + std::to_string(static_cast<int>(attr.type)) + " mtime " + set_time(attr.mtime);
+    if (shown_.directory_links || attr.type != FileType::dir)
+        text += " links " + std::to_string(attr.nlink);
+    if (shown_.owners && attr.type != FileType::lnk) text += " mode " + std::to_string(attr.mode);
+    if (shown_.owners)
         text += " uid " + std::to_string(attr.uid) + " gid " + std::to_string(attr.gid);
     if (attr.type == FileType::reg || attr.type == FileType::lnk)
         text += " size " + std::to_string(attr.size);
     if (attr.type == FileType::lnk)
         if (auto target = backend_->readlink(root_user, path); target.ok())
             text += " -> " + *target;
-    if (traits_.user_xattrs) {
+    if (shown_.xattrs) {
         auto names = backend_->listxattr(root_user, path);
         if (names.ok()) {
             std::sort(names->begin(), names->end());

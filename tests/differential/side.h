@@ -27,7 +27,8 @@ using Tree = std::map<std::string, std::string>;
 
 class Side {
 public:
-    explicit Side(const SideMaker& maker);
+    /// `shown`: what is compared, as all sides have it.
+    Side(const SideMaker& maker, const Abilities& shown);
 
     const std::string& name() const { return name_; }
     std::string perform(const Operation& operation);
@@ -37,6 +38,8 @@ public:
     void finish();
 
 private:
+    std::string spelled(const std::string& path);
+    Operation spelled(Operation operation);
     std::string describe(const std::string& path, const Attr& attr);
     std::string held(const Operation& operation);
     bool opens_special_file(const Operation& operation);
@@ -45,6 +48,7 @@ private:
 
     const std::string name_;
     const conformance::Traits& traits_;
+    const Abilities shown_;
     std::unique_ptr<conformance::Backend> backend_;
     std::array<std::unique_ptr<conformance::OpenFile>, 4> held_;
 };

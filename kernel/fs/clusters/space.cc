@@ -41,7 +41,7 @@ FailureOr<int> parse_minutes(const std::string& text, int from, int to, int step
     return minutes;
 }
 
-Mount::Traits traits(uint64_t max_file_size) {
+Mount::Traits traits(uint64_t max_file_size, uint32_t time_granularity_ns) {
     Mount::Traits traits;
     traits.hard_links = false;
     traits.symlinks = false;
@@ -51,6 +51,7 @@ Mount::Traits traits(uint64_t max_file_size) {
     traits.negative_names = false;
     traits.max_file_size = max_file_size;
     traits.link_max = 1;
+    traits.time_granularity_ns = time_granularity_ns;
     return traits;
 }
 

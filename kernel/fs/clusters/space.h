@@ -30,7 +30,7 @@ Options parse_options(const MountOptions& mount);
 FailureOr<int> parse_minutes(const std::string& text, int from, int to, int step);
 
 /// What formats without inodes and owners promise.
-Mount::Traits traits(uint64_t max_file_size);
+Mount::Traits traits(uint64_t max_file_size, uint32_t time_granularity_ns);
 
 /// Files whose directory entries a commit has yet to bring up to date. They live until it has.
 class DirtyFiles {

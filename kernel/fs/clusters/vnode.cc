@@ -126,7 +126,6 @@ Result<void> ClusterVnode::allocate(uint64_t offset, uint64_t length, bool keep_
     if (zero && offset < size)
         TRY(vfs::zero_allocated(*this, offset, std::min(end, size) - offset));
     if (end > size) TRY(file_->extend(end));
-    if (!zero && end <= size) return {};
     auto tx = TRY(mount().begin());
     EntryChange change;
     change.written = now();

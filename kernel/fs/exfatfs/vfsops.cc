@@ -30,7 +30,7 @@ SetHead root_head(const Geometry& geometry) {
 ExfatMount::ExfatMount(Kernel& kernel, const FileSystemType& type, MountArgs args,
                        const Geometry& geometry, const clusters::Options& options,
                        SystemFiles system)
-    : Mount(kernel, type, std::move(args), clusters::traits(file_size_max)),
+    : Mount(kernel, type, std::move(args), clusters::traits(file_size_max, 10'000'000)),
       volume_(*this, geometry, options, std::move(system)) {}
 
 ExfatMount::~ExfatMount() {

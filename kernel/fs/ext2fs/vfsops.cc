@@ -25,6 +25,7 @@ Mount::Traits traits_of(const Geometry& g) {
     t.posix_acl = true;
     t.max_file_size = g.max_file_size;
     t.link_max = link_max;
+    if (g.inode_size == 128) t.time_granularity_ns = 1'000'000'000;
     return t;
 }
 

@@ -31,7 +31,7 @@ MsdosMount::MsdosMount(Kernel& kernel, const FileSystemType& type, MountArgs arg
                        Geometry geometry, NameRules names, const clusters::Options& options,
                        std::optional<uint32_t> free_hint, std::optional<uint32_t> next_hint,
                        bool was_dirty)
-    : Mount(kernel, type, std::move(args), clusters::traits(file_size_max)),
+    : Mount(kernel, type, std::move(args), clusters::traits(file_size_max, 2'000'000'000)),
       volume_(*this, std::move(geometry), std::move(names), options, free_hint, next_hint),
       was_dirty_(was_dirty) {
     if (!volume_.geometry.is_fat32())
