@@ -199,6 +199,27 @@ public:
         FAIL("no such entry");
         return 0;
     }
+    /// A second file, an empty one, of the name of the first file in the root with or without a
+    /// long name.
+    void make_twin(bool long_name) {
+        uint64_t end = geometry_.root_offset;
+        while (get<uint8_t>(end) != 0) end += 32;
+        uint64_t first = geometry_.root_offset;
+        for (uint64_t at = first; at < end; at += 32) {
+            auto e = get<msdosfs::disk::DirEntry>(at);
+            if (e.attributes == 0x0f && e.name[0] != 0xe5) continue;
+            bool chosen = e.name[0] != 0xe5 && !(e.attributes & 0x18) && (first < at) == long_name;
+            if (chosen) {
+                for (; first < at; first += 32, end += 32)
+                    put(end, get<msdosfs::disk::DirEntry>(first));
+                e.first_cluster_low = 0;
+                e.size = 0;
+                return put(end, e);
+            }
+            first = at + 32;
+        }
+        FAIL("no such name");
+    }
 
 private:
     host::BlockDevice& device_;
@@ -282,6 +303,8 @@ TEST_CASE("the check names every kind of damage, and mends it") {
              while (d.get<uint8_t>(at) != 0) at += sizeof entry;
              d.put(at, entry);
          }},
+        {"name-twice", [](Damage& d) { d.make_twin(false); }},
+        {"name-twice", [](Damage& d) { d.make_twin(true); }},
         {"bad-short-name", [&](Damage& d) { file(d, 1, [](DirEntry& e) { e.name[1] = '*'; }); },
          false},
     };

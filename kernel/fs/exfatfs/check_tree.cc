@@ -51,7 +51,7 @@ Result<void> Checker::drop_slots(Open& dir, size_t first, size_t count) {
 /// The root's own entries, which the rest needs: bitmap and up-case table.
 Result<void> Checker::check_root() {
     Claim claim{geometry_.root_cluster.value(),
-                std::max<uint64_t>(disk::directory_bytes_max >> geometry_.cluster_shift, 1), false};
+                std::max(geometry_.clusters_for(disk::directory_bytes_max), 1u), false};
     Walk chain = TRY(walk(claim));
     if (chain.broken && wrong("directory-chain", "/", fmt::format("its clusters {}", chain.broken),
                               !chain.clusters.empty()))
@@ -103,7 +103,7 @@ Result<void> Checker::check_tree() {
 
 Result<void> Checker::check_directory(Open& dir) {
     report_.directories++;
-    names_.clear();
+    names_ = {};
     size_t slots = dir.bytes.size() / disk::entry_size;
     for (size_t slot = 0; slot < slots;) {
         uint8_t type = entry_at<disk::Entry>(dir, slot).type;
@@ -132,52 +132,27 @@ Result<void> Checker::check_directory(Open& dir) {
         }
         slot++;
     }
-    return check_twins(dir);
+    return names_.each_twin(
+        [&](std::u16string_view folded, size_t slot) { return rename_twin(dir, slot, folded); });
 }
 
-/// A rename over another file that was cut off between its entries leaves both under one name. Both
-/// are kept: nothing says which one its user still wants.
-Result<void> Checker::check_twins(Open& dir) {
-    std::sort(names_.begin(), names_.end());
-    for (size_t i = 1; i < names_.size(); i++) {
-        if (names_[i].first != names_[i - 1].first) continue;
-        const size_t slot = names_[i].second;
-        const auto other = free_name(dir, slot);
-        if (!wrong("name-twice", dir.path + "/" + vfs::utf16_to_utf8(names_[i].first),
-                   "two entries have this name", other.has_value()))
-            continue;
-        for (size_t unit = 0; unit < other->size; unit++)
-            entry_at<disk::NameEntry>(dir, slot + 2 + unit / disk::units_per_entry)
-                .units[unit % disk::units_per_entry] = other->units[unit];
-        entry_at<disk::StreamEntry>(dir, slot + 1).name_hash = name_hash(other->view(), upcase_);
-        TRY(store_set(dir, slot));
-        NameUnits folded;
-        fold(other->view(), upcase_, folded);
-        names_.emplace_back(std::u16string(folded.view()), slot); // alone of its name
-    }
-    return {};
-}
-
-/// A name as long as that of the set at `slot`, but for its end, that nothing in the directory has.
-/// None: all are taken.
-std::optional<NameUnits> Checker::free_name(const Open& dir, size_t slot) const {
+/// Gives the set at `slot` a name that no other has. True: it has one.
+Result<bool> Checker::rename_twin(Open& dir, size_t slot, std::u16string_view folded) {
     NameUnits name;
-    if (examine_set(dir, slot, name)) return std::nullopt;
-    for (unsigned n = 1; n < 10'000; n++) {
-        const std::string end = fmt::format("~{}", n);
-        const size_t changed = std::min(end.size(), name.size);
-        for (size_t i = 1; i <= changed; i++)
-            name.units[name.size - i] = static_cast<char16_t>(end[end.size() - i]);
-        // Half of a pair is no character.
-        if (const size_t before = name.size - changed;
-            before > 0 && (name.units[before - 1] & 0xfc00) == 0xd800)
-            name.units[before - 1] = u'~';
-        NameUnits folded;
-        fold(name.view(), upcase_, folded);
-        const auto has_it = [&](const auto& known) { return known.first == folded.view(); };
-        if (std::none_of(names_.begin(), names_.end(), has_it)) return name;
-    }
-    return std::nullopt;
+    if (examine_set(dir, slot, name)) return false;
+    const auto other = names_.free_name(name, upcase_);
+    if (!wrong("name-twice", dir.path + "/" + vfs::utf16_to_utf8(folded),
+               "two entries have this name", other.has_value()))
+        return false;
+    for (size_t unit = 0; unit < other->size; unit++)
+        entry_at<disk::NameEntry>(dir, slot + 2 + unit / disk::units_per_entry)
+            .units[unit % disk::units_per_entry] = other->units[unit];
+    entry_at<disk::StreamEntry>(dir, slot + 1).name_hash = name_hash(other->view(), upcase_);
+    TRY(store_set(dir, slot));
+    NameUnits given;
+    fold(other->view(), upcase_, given);
+    names_.give(given.view());
+    return true;
 }
 
 /// Why a set cannot be read; null: it can, and this is its name.
@@ -227,7 +202,6 @@ Result<size_t> Checker::check_set(Open& dir, size_t slot) {
     }
     size_t count = size_t{entry_at<disk::FileEntry>(dir, slot).secondaries} + 1;
     std::string path = dir.path + "/" + vfs::utf16_to_utf8(name.view());
-    check_name(name, path, slot);
     auto& stream = entry_at<disk::StreamEntry>(dir, slot + 1);
     if (uint16_t hash = name_hash(name.view(), upcase_);
         hash != stream.name_hash &&
@@ -238,9 +212,9 @@ Result<size_t> Checker::check_set(Open& dir, size_t slot) {
     }
     if (second_name(stream, path) && !TRY(copy_file(dir, slot))) {
         TRY(drop_slots(dir, slot, count));
-        names_.pop_back();
         return count;
     }
+    check_name(name, path, slot);
     TRY(check_file(dir, slot, path));
     TRY(check_extras(dir, slot, path));
     return count;
@@ -260,7 +234,7 @@ void Checker::check_name(const NameUnits& name, const std::string& path, size_t 
         wrong("bad-name", path, "the name has a character that none has", false);
     NameUnits folded;
     fold(name.view(), upcase_, folded);
-    names_.emplace_back(std::u16string(folded.view()), slot);
+    names_.add(folded.view(), slot);
 }
 
 /// Gives a file clusters of its own, with what is in those that it shares. False: it is a
@@ -317,9 +291,13 @@ Result<void> Checker::check_file(Open& dir, size_t slot, const std::string& path
               false);
 
     Walk clusters;
-    uint64_t need = geometry_.clusters_for(stream.length);
+    uint32_t need = geometry_.clusters_for(stream.length), most = need;
     bool no_chain = stream.flags & disk::flag_no_chain;
-    if (need > 0) clusters = TRY(walk({stream.first_cluster, need, no_chain}));
+    // An impossible length must not cost other files their clusters: what was written counts.
+    if (no_chain && !geometry_.is_run(stream.first_cluster, most))
+        most = geometry_.clusters_for(stream.valid_length);
+    if (most > 0) clusters = TRY(walk({stream.first_cluster, most, no_chain}));
+    if (most < need) clusters.broken = "run past the cluster heap";
     bool claims = stream.first_cluster != 0 && need == 0;
     if (claims &&
         wrong("empty-with-cluster", path,
@@ -360,7 +338,7 @@ Result<void> Checker::check_extras(const Open& dir, size_t slot, const std::stri
         if (extra.type == disk::type_name || !(extra.flags & disk::flag_allocation) ||
             extra.first_cluster == 0)
             continue;
-        uint64_t need = geometry_.clusters_for(extra.length);
+        uint32_t need = geometry_.clusters_for(extra.length);
         Walk clusters =
             TRY(walk({extra.first_cluster, need, (extra.flags & disk::flag_no_chain) != 0}));
         if (clusters.clusters.size() < need)

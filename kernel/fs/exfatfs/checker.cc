@@ -100,11 +100,14 @@ Result<void> Checker::set_fat_entry(uint32_t cluster, uint32_t value) {
 /// Takes the clusters of one file. Each is taken once, so circles end.
 Result<Checker::Walk> Checker::walk(const Claim& claim) {
     Walk result;
+    if (claim.no_chain && !geometry_.is_run(claim.first, claim.clusters)) {
+        result.broken = "run past the cluster heap";
+        return result;
+    }
     uint64_t at = claim.first;
     while (result.clusters.size() < claim.clusters) {
         if (at > UINT32_MAX || !geometry_.is_cluster(static_cast<uint32_t>(at))) {
-            result.broken = claim.no_chain ? "run past the cluster heap"
-                                           : "lead to a number that is no cluster";
+            result.broken = "lead to a number that is no cluster";
             return result;
         }
         auto cluster = static_cast<uint32_t>(at);

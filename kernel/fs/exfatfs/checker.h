@@ -1,6 +1,7 @@
 // What the parts of the check share: who owns which cluster, the bitmap in memory, findings.
 #pragma once
 
+#include "kernel/fs/clusters/check_names.h"
 #include "kernel/fs/exfatfs/geometry.h"
 #include "kernel/fs/exfatfs/names.h"
 #include "kernel/sys/filesystem.h"
@@ -32,7 +33,7 @@ private:
     /// Where the clusters of something are said to be.
     struct Claim {
         uint32_t first = 0;
-        uint64_t clusters = 0; // for chains: as many at the most
+        uint32_t clusters = 0; // for chains: as many at the most
         bool no_chain = false;
     };
     /// A directory that is to be read, or is: its clusters are its own already.
@@ -72,8 +73,7 @@ private:
     Result<void> store_set(Open& dir, size_t slot);
     Result<void> write_slot(const Open& dir, size_t slot);
     void check_name(const NameUnits& name, const std::string& path, size_t slot);
-    Result<void> check_twins(Open& dir);
-    std::optional<NameUnits> free_name(const Open& dir, size_t slot) const;
+    Result<bool> rename_twin(Open& dir, size_t slot, std::u16string_view folded);
     template<class T>
     T& entry_at(Open& dir, size_t slot) const {
         return *reinterpret_cast<T*>(dir.bytes.data() + slot * disk::entry_size);
@@ -97,9 +97,8 @@ private:
     bool bitmap_changed_ = false;
     std::unordered_map<uint32_t, std::string> paths_; // of files, by first cluster
     std::vector<Open> pending_;                       // directories to be looked at
-    /// Of the directory at hand: names, folded, and where their sets begin.
-    std::vector<std::pair<std::u16string, size_t>> names_;
-    std::vector<std::byte> fat_piece_; // of the table, for fat_entry()
+    clusters::CheckedNames names_;                    // of the directory at hand
+    std::vector<std::byte> fat_piece_;                // of the table, for fat_entry()
     uint64_t fat_piece_at_ = 0;
 };
 

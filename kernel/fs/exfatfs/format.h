@@ -151,7 +151,6 @@ struct NameEntry {
 };
 static_assert(sizeof(NameEntry) == entry_size);
 inline constexpr unsigned units_per_entry = 15;
-inline constexpr unsigned name_units_max = 255;
 
 inline constexpr uint64_t directory_bytes_max = 256u << 20;
 

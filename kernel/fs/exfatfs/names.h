@@ -1,34 +1,19 @@
-// Names: what exFAT can hold, how they compare and hash. Specification, 7.6.4 and 7.7.
+// Names of exFAT, beyond what they share with FAT's: their hash, and how they are shown.
+// Specification, 7.6.4 and 7.7.
 #pragma once
 
+#include "kernel/fs/clusters/names.h"
 #include "kernel/fs/exfatfs/format.h"
-#include "kernel/vfs/upcase.h"
 
-#include "hostshim/result.h"
-
-#include <array>
 #include <string>
-#include <string_view>
 
 namespace rump::exfatfs {
 
-/// Code units of one name, without an allocation.
-struct NameUnits {
-    std::array<char16_t, disk::name_units_max + disk::units_per_entry> units;
-    size_t size = 0;
-    std::u16string_view view() const { return {units.data(), size}; }
-};
-
-/// EINVAL: a character that no name holds (control characters, `"*/:<>?\|`), nothing but dots and
-/// blanks, no UTF-8; ENAMETOOLONG: over 255 code units. Trailing dots and blanks are cut off, as
-/// Windows does. "." and ".." are not given here.
-Result<NameUnits> parse_name(std::string_view name);
-
-/// `units` as they compare: upper case, without trailing dots and blanks.
-void fold(std::u16string_view units, const vfs::UpcaseTable& upcase, NameUnits& out);
-/// The same for a name that a user gave. False: no name on the volume can be this one.
-bool fold(std::string_view name, const vfs::UpcaseTable& upcase, NameUnits& out);
-uint32_t hash_folded(std::u16string_view folded);
+using clusters::fold;
+using clusters::hash_folded;
+using clusters::NameUnits;
+using clusters::parse_name;
+static_assert(disk::units_per_entry <= clusters::piece_units_max);
 
 /// The hash that stands in a stream extension: of the upper case of all code units.
 uint16_t name_hash(std::u16string_view units, const vfs::UpcaseTable& upcase);

@@ -23,7 +23,7 @@ FailureOr<std::vector<ClusterRun>> read_chain(host::BlockDevice& device, const G
     uint32_t at = first;
     for (uint64_t n = 0; n < clusters; n++) {
         if (!geometry.is_cluster(at))
-            return wrong("{}: its chain leads to {}, which is no cluster", whose, at);
+            return wrong("{}its chain leads to {}, which is no cluster", whose, at);
         if (!runs.empty() && runs.back().end() == at)
             runs.back().count++;
         else
@@ -65,7 +65,7 @@ FailureOr<void> read_bitmap(host::BlockDevice& device, const Geometry& geometry,
                      geometry.cluster_count);
     uint64_t clusters = geometry.clusters_for(need);
     out.bitmap =
-        TRY(read_chain(device, geometry, entry.first_cluster, clusters, "allocation bitmap"));
+        TRY(read_chain(device, geometry, entry.first_cluster, clusters, "allocation bitmap: "));
     if (clusters_of(out.bitmap) < clusters)
         return wrong("allocation bitmap: its chain is too short");
     return {};
@@ -77,7 +77,7 @@ FailureOr<void> read_upcase(host::BlockDevice& device, const Geometry& geometry,
     if (length == 0 || length > 2 * 65536 || length % 2 != 0)
         return wrong("up-case table: {} bytes are not 2 to 131072", length);
     uint64_t clusters = geometry.clusters_for(length);
-    auto runs = TRY(read_chain(device, geometry, entry.first_cluster, clusters, "up-case table"));
+    auto runs = TRY(read_chain(device, geometry, entry.first_cluster, clusters, "up-case table: "));
     if (clusters_of(runs) < clusters) return wrong("up-case table: its chain is too short");
     auto bytes = TRY(read_runs(device, geometry, runs, length));
     uint32_t sum = 0;
@@ -144,8 +144,7 @@ FailureOr<void> read_entries(host::BlockDevice& device, const Geometry& geometry
 
 FailureOr<SystemFiles> read_system_files(host::BlockDevice& device, const Geometry& geometry) {
     uint64_t most = std::max<uint64_t>(disk::directory_bytes_max >> geometry.cluster_shift, 1);
-    auto chain =
-        TRY(read_chain(device, geometry, geometry.root_cluster.value(), most, "root directory"));
+    auto chain = TRY(read_chain(device, geometry, geometry.root_cluster.value(), most, ""));
     Root root;
     TRY(read_entries(device, geometry, chain, root));
     if (!root.have_bitmap) return wrong("no allocation bitmap");

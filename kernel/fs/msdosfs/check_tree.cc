@@ -186,28 +186,91 @@ Result<bool> Checker::copy_file(Open& dir, size_t slot) {
     return true;
 }
 
+/// The long name before the entry at `slot`, if all of it is there.
+Checker::LongName Checker::long_name_of(Open& dir, size_t slot) {
+    LongName name;
+    uint8_t checksum = short_name_checksum(name_of(entry_at(dir, slot)));
+    for (size_t order = 1; order <= std::min<size_t>(slot, disk::long_entries_max); order++) {
+        const disk::DirEntry& before = entry_at(dir, slot - order);
+        const auto& piece = reinterpret_cast<const disk::LongEntry&>(before);
+        if (!is_long(before) || (piece.order & ~disk::long_last) != order ||
+            piece.checksum != checksum)
+            return {};
+        decode_long_entry(
+            piece, std::span<char16_t, disk::long_units_per_entry>(
+                       name.units.units.data() + name.units.size, disk::long_units_per_entry));
+        name.units.size += disk::long_units_per_entry;
+        if (!(piece.order & disk::long_last)) continue;
+        name.pieces = order;
+        name.units.size = std::min(name.units.view().find(u'\0'), name.units.size);
+        return name;
+    }
+    return {};
+}
+
 /// Both names of an entry, once each in a directory.
-void Checker::check_name(Open& dir, size_t slot, size_t first, const LongName& long_name) {
+void Checker::check_name(Open& dir, size_t slot, const LongName& long_name) {
     const disk::DirEntry& entry = entry_at(dir, slot);
     std::string place = fmt::format("{}/, entry {}", dir.path, slot);
     if (bad_short_name(name_of(entry)))
         wrong("bad-short-name", place, "the short name has a character that none has", false);
-    NameUnits shown, folded;
+    NameUnits shown, folded, folded_long;
     show_short_name(name_of(entry), entry.case_bits, rules_, shown);
     fold(shown.view(), rules_.upcase, folded);
-    std::vector<std::u16string> mine{std::u16string(folded.view())};
-    if (first != slot) {
-        fold(std::u16string_view(long_name.units), rules_.upcase, folded);
-        if (folded.view() != mine[0]) mine.emplace_back(folded.view());
-        if (!parse_name(vfs::utf16_to_utf8(long_name.units)))
-            wrong("bad-long-name", place, "the long name has a character that none has", false);
+    names_.add(folded.view(), slot);
+    if (long_name.pieces == 0) return;
+    fold(long_name.units.view(), rules_.upcase, folded_long);
+    if (folded_long.view() != folded.view()) names_.add(folded_long.view(), slot);
+    if (!parse_name(vfs::utf16_to_utf8(long_name.units.view())))
+        wrong("bad-long-name", place, "the long name has a character that none has", false);
+}
+
+/// A short name for `name` that nothing in the directory has.
+std::optional<ShortName> Checker::free_short_name(std::u16string_view name) const {
+    Shortened basis = shorten(name, rules_);
+    for (uint32_t candidate = 0; candidate < short_name_candidates; candidate++) {
+        ShortName made = numbered_short_name(basis, name, candidate);
+        NameUnits folded;
+        show_short_name(made, 0, rules_, folded);
+        fold(folded.view(), rules_.upcase, folded);
+        if (!names_.has(folded.view())) return made;
     }
-    for (std::u16string& name : mine) names_.push_back(std::move(name));
+    return std::nullopt;
+}
+
+/// Gives the entry at `slot` names that no other has. True: it has them.
+Result<bool> Checker::rename_twin(Open& dir, size_t slot, std::u16string_view folded) {
+    disk::DirEntry& entry = entry_at(dir, slot);
+    LongName long_name = long_name_of(dir, slot);
+    NameUnits shown, given;
+    show_short_name(name_of(entry), 0, rules_, shown);
+    const NameUnits& old = long_name.pieces > 0 ? long_name.units : shown;
+    auto units = names_.free_name(old, rules_.upcase);
+    auto short_name = free_short_name(old.view());
+    if (!wrong("name-twice", dir.path + "/" + vfs::utf16_to_utf8(folded),
+               "two entries have this name", units && short_name))
+        return false;
+    std::copy(short_name->begin(), short_name->end(), entry.name);
+    show_short_name(*short_name, 0, rules_, given);
+    fold(given.view(), rules_.upcase, given);
+    names_.give(given.view());
+    uint8_t checksum = short_name_checksum(*short_name);
+    for (size_t order = 1; order <= long_name.pieces; order++) {
+        auto& piece = reinterpret_cast<disk::LongEntry&>(entry_at(dir, slot - order));
+        encode_long_entry(units->view(), static_cast<uint32_t>(order), checksum, piece);
+        TRY(write_slot(dir, slot - order));
+    }
+    if (long_name.pieces > 0) {
+        fold(units->view(), rules_.upcase, given);
+        names_.give(given.view());
+    }
+    TRY(write_slot(dir, slot));
+    return true;
 }
 
 Result<void> Checker::check_directory(Open& dir) {
     report_.directories++;
-    names_.clear();
+    names_ = {};
     size_t slots = dir.bytes.size() / disk::dirent_size;
     if (!dir.root) TRY(check_dots(dir));
     size_t pieces = 0; // long entries just before this slot
@@ -223,25 +286,8 @@ Result<void> Checker::check_directory(Open& dir) {
             pieces++;
             continue;
         }
-        // The pieces in front of it, from the nearest on.
-        LongName long_name;
-        size_t own = 0;
-        uint8_t checksum = short_name_checksum(name_of(entry));
-        for (bool ended = false; own < pieces && !ended;) {
-            const auto& piece = *reinterpret_cast<disk::LongEntry*>(&entry_at(dir, slot - own - 1));
-            if ((piece.order & ~disk::long_last) != own + 1 || piece.checksum != checksum) break;
-            std::array<char16_t, disk::long_units_per_entry> units;
-            decode_long_entry(piece, units);
-            long_name.units.append(units.begin(), units.end());
-            ended = piece.order & disk::long_last;
-            own++;
-            if (!ended && own == pieces) own = 0; // the end is missing: none of them counts
-            if (own == 0) break;
-        }
-        bool complete = own > 0 && entry_at(dir, slot - own).name[0] & disk::long_last;
-        if (!complete) own = 0;
-        long_name.units.resize(std::min(long_name.units.find(u'\0'), long_name.units.size()));
-        TRY(drop_orphans(dir, slot - pieces, slot - own));
+        LongName long_name = long_name_of(dir, slot);
+        TRY(drop_orphans(dir, slot - pieces, slot - long_name.pieces));
         pieces = 0;
         if (entry.attributes & disk::attr_label) {
             if (!dir.root)
@@ -249,18 +295,14 @@ Result<void> Checker::check_directory(Open& dir) {
                       "a volume label outside the root directory", false);
             continue;
         }
-        check_name(dir, slot, slot - own, long_name);
         NameUnits shown;
         show_short_name(name_of(entry), entry.case_bits, rules_, shown);
-        std::u16string_view name = own > 0 ? std::u16string_view(long_name.units) : shown.view();
-        TRY(check_entry(dir, slot, dir.path + "/" + vfs::utf16_to_utf8(name)));
+        const NameUnits& name = long_name.pieces > 0 ? long_name.units : shown;
+        TRY(check_entry(dir, slot, dir.path + "/" + vfs::utf16_to_utf8(name.view())));
+        if (entry.name[0] != disk::name_deleted) check_name(dir, slot, long_name);
     }
-    std::sort(names_.begin(), names_.end());
-    for (auto twin = names_.begin();
-         (twin = std::adjacent_find(twin, names_.end())) != names_.end(); ++twin)
-        wrong("name-twice", dir.path + "/" + vfs::utf16_to_utf8(*twin),
-              "two entries have this name", false);
-    return {};
+    return names_.each_twin(
+        [&](std::u16string_view folded, size_t slot) { return rename_twin(dir, slot, folded); });
 }
 
 Result<void> Checker::check_entry(Open& dir, size_t slot, const std::string& path) {

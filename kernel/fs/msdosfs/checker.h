@@ -1,12 +1,14 @@
 // What the parts of the check share: the table in memory, who owns which cluster, findings.
 #pragma once
 
+#include "kernel/fs/clusters/check_names.h"
 #include "kernel/fs/msdosfs/geometry.h"
 #include "kernel/fs/msdosfs/names.h"
 #include "kernel/sys/filesystem.h"
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -44,6 +46,11 @@ private:
         uint32_t parent;
     };
 
+    struct LongName {
+        NameUnits units;
+        size_t pieces = 0; // slots before the entry; 0: there is none
+    };
+
     // checker.cc
     Result<void> load_table();
     Result<void> compare_copies();
@@ -66,7 +73,10 @@ private:
     Result<void> check_dots(Open& dir);
     Result<void> check_entry(Open& dir, size_t slot, const std::string& path);
     Result<void> check_file(Open& dir, size_t slot, const std::string& path);
-    void check_name(Open& dir, size_t slot, size_t first, const LongName& long_name);
+    LongName long_name_of(Open& dir, size_t slot);
+    void check_name(Open& dir, size_t slot, const LongName& long_name);
+    std::optional<ShortName> free_short_name(std::u16string_view name) const;
+    Result<bool> rename_twin(Open& dir, size_t slot, std::u16string_view folded);
     Result<void> drop_orphans(Open& dir, size_t from, size_t to);
     Result<void> drop_entry(Open& dir, size_t slot);
     Result<bool> copy_file(Open& dir, size_t slot);
@@ -87,7 +97,7 @@ private:
     std::vector<bool> owned_;                         // some file's
     std::unordered_map<uint32_t, std::string> paths_; // of files, by first cluster
     std::vector<Pending> pending_;                    // directories to be looked at
-    std::vector<std::u16string> names_;               // of the directory at hand, folded
+    clusters::CheckedNames names_;                    // of the directory at hand
     bool table_changed_ = false;
 };
 

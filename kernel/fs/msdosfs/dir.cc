@@ -92,7 +92,7 @@ Result<void> Directory::assemble(Reader& reader, Entry& out) {
         if (!last) continue;
         std::u16string_view all(out.long_name.units.data(), at + disk::long_units_per_entry);
         size_t size = std::min(all.find(u'\0'), all.size());
-        if (size == 0 || size > disk::long_name_max) return {};
+        if (size == 0 || size > clusters::name_units_max) return {};
         out.long_name.size = size;
         out.first_slot = out.slot - order;
         return {};
@@ -154,7 +154,7 @@ void Directory::index_entry(const Entry& entry, bool add) {
 
 // --- changes ------------------------------------------------------------------------------------
 
-Result<ShortName> Directory::free_short_name(const Shortened& basis, const LongName& name) {
+Result<ShortName> Directory::free_short_name(const Shortened& basis, std::u16string_view name) {
     // Nine plain numbers, then enough hashed ones to get past any directory that is not made for
     // it.
     constexpr uint32_t tries = 9 + 9 * 512;
@@ -170,17 +170,17 @@ Result<ShortName> Directory::free_short_name(const Shortened& basis, const LongN
     return Errno::nospc;
 }
 
-Result<std::optional<uint32_t>> Directory::room_beside(const Entry& old, const LongName& name) {
-    bool needs_long = shorten(name, volume_.names).needs_long;
-    uint32_t count = 1 + (needs_long ? long_entries_for(name.units.size()) : 0);
+Result<std::optional<uint32_t>> Directory::room_beside(const Entry& old, const NameUnits& name) {
+    bool needs_long = shorten(name.view(), volume_.names).needs_long;
+    uint32_t count = 1 + (needs_long ? long_entries_for(name.size) : 0);
     return SlotDirectory::room_beside({old.first_slot, old.slot + 1}, count);
 }
 
-Result<Directory::Made> Directory::insert(Transaction& tx, const LongName& name,
+Result<Directory::Made> Directory::insert(Transaction& tx, const NameUnits& name,
                                           disk::DirEntry entry, const Place& place) {
-    Shortened shortened = shorten(name, volume_.names);
-    if (!shortened.fits) shortened.name = TRY(free_short_name(shortened, name));
-    uint32_t pieces = shortened.needs_long ? long_entries_for(name.units.size()) : 0;
+    Shortened shortened = shorten(name.view(), volume_.names);
+    if (!shortened.fits) shortened.name = TRY(free_short_name(shortened, name.view()));
+    uint32_t pieces = shortened.needs_long ? long_entries_for(name.size) : 0;
     forget_on_abort(tx);
     uint32_t first = place.first ? *place.first : TRY(free_slots(tx, pieces + 1));
     uint32_t end = TRY(end_slot());
@@ -200,7 +200,7 @@ Result<Directory::Made> Directory::insert(Transaction& tx, const LongName& name,
     for (uint32_t order = 1; order <= pieces; order++) {
         Buf sector;
         auto bytes = TRY(modify_slot(tx, made.slot - order, sector));
-        encode_long_entry(name.units, order, checksum,
+        encode_long_entry(name.view(), order, checksum,
                           *reinterpret_cast<disk::LongEntry*>(bytes.data()));
         // A cut between the two leaves pieces that belong to nothing, which everybody skips. Should
         // the epoch want the opposite order, it leaves the file under its short name.
@@ -212,10 +212,7 @@ Result<Directory::Made> Directory::insert(Transaction& tx, const LongName& name,
         made.slot >= end && !volume_.space.numbers.recycled(volume_.unit_of(*position));
 
     TRY(move_end(tx, made.slot + 1));
-    if (pieces > 0) {
-        std::copy(name.units.begin(), name.units.end(), made.long_name.units.begin());
-        made.long_name.size = name.units.size();
-    }
+    if (pieces > 0) made.long_name = name;
     index_entry(made, true);
     TRY(update_rooms({made.first_slot, made.slot + 1}));
     return result;

@@ -47,11 +47,11 @@ public:
     };
     /// Makes an entry of this name, which is not there, with the rest of `entry` as it is. ENOSPC,
     /// EIO, EUCLEAN; EAGAIN: the epoch wants another order, commit it.
-    Result<Made> insert(Transaction& tx, const LongName& name, disk::DirEntry entry,
+    Result<Made> insert(Transaction& tx, const NameUnits& name, disk::DirEntry entry,
                         const Place& place);
     /// Slots for `name` in the one sector that holds all of `old`, which goes: so that a cut shows
     /// either name. None: there is no room.
-    Result<std::optional<uint32_t>> room_beside(const Entry& old, const LongName& name);
+    Result<std::optional<uint32_t>> room_beside(const Entry& old, const NameUnits& name);
     Result<void> erase(Transaction& tx, const Entry& entry);
     /// The sector of a short entry, for Transaction::order. EIO.
     Result<Buf> sector_of(const Entry& entry) { return volume_.space.sector_at(entry.position); }
@@ -68,7 +68,7 @@ private:
     bool matches(const Entry& entry, std::u16string_view folded) const;
     void each_hash(const Entry& entry, FunctionRef<void(uint32_t)> give) const;
     void index_entry(const Entry& entry, bool add);
-    Result<ShortName> free_short_name(const Shortened& basis, const LongName& name);
+    Result<ShortName> free_short_name(const Shortened& basis, std::u16string_view name);
 
     Node& node_;
     Volume& volume_;

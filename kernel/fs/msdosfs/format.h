@@ -133,7 +133,6 @@ static_assert(sizeof(LongEntry) == dirent_size && alignof(LongEntry) == 1);
 inline constexpr uint8_t long_last = 0x40;
 inline constexpr unsigned long_units_per_entry = 13;
 inline constexpr unsigned long_entries_max = 20;
-inline constexpr unsigned long_name_max = 255; // UTF-16 code units
 
 inline constexpr uint32_t directory_entries_max = 65536;
 

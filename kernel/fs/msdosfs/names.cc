@@ -1,8 +1,5 @@
-// Names of FAT: parsing, folding, short names.
+// Names of FAT: short ones, and the pieces of long ones.
 #include "kernel/fs/msdosfs/names.h"
-
-#include "kernel/vfs/dirhash.h"
-#include "kernel/vfs/utf16.h"
 
 #include <algorithm>
 #include <cstring>
@@ -13,16 +10,6 @@ namespace {
 
 /// Characters of long names that short ones lack, though both are ASCII (FAT specification, 6.1).
 constexpr std::u16string_view only_long = u"+,;=[]";
-
-constexpr bool in_no_name(char16_t unit) {
-    return unit < 0x20 ||
-           std::u16string_view(u"\"*/:<>?\\|").find(unit) != std::u16string_view::npos;
-}
-
-std::u16string_view without_tail(std::u16string_view units) {
-    size_t end = units.find_last_not_of(u". ");
-    return units.substr(0, end == units.npos ? 0 : end + 1);
-}
 
 /// One part of a short name while it is made.
 struct Part {
@@ -84,33 +71,6 @@ ShortName with_tail(const Shortened& basis, size_t keep, std::string_view tail) 
 
 } // namespace
 
-Result<LongName> parse_name(std::string_view name) {
-    LongName parsed;
-    if (!vfs::append_utf16(name, parsed.units)) return Errno::inval;
-    parsed.units.resize(without_tail(parsed.units).size());
-    if (parsed.units.empty()) return Errno::inval;
-    if (std::any_of(parsed.units.begin(), parsed.units.end(), in_no_name)) return Errno::inval;
-    if (parsed.units.size() > disk::long_name_max) return Errno::nametoolong;
-    return parsed;
-}
-
-void fold(std::u16string_view units, const vfs::UpcaseTable& upcase, NameUnits& out) {
-    units = without_tail(units);
-    out.size = std::min(units.size(), out.units.size());
-    for (size_t i = 0; i < out.size; i++) out.units[i] = upcase.upper(units[i]);
-}
-
-bool fold(std::string_view name, const vfs::UpcaseTable& upcase, NameUnits& out) {
-    auto size = vfs::utf8_to_utf16(name, out.units);
-    if (!size) return false;
-    fold({out.units.data(), *size}, upcase, out);
-    return out.size > 0;
-}
-
-uint32_t hash_folded(std::u16string_view folded) {
-    return DirHash::hash({reinterpret_cast<const char*>(folded.data()), folded.size() * 2});
-}
-
 uint8_t short_name_checksum(const ShortName& name) {
     unsigned sum = 0;
     for (uint8_t byte : name) sum = (((sum & 1) << 7 | sum >> 1) + byte) & 0xff;
@@ -144,8 +104,7 @@ void show_short_name(const ShortName& name, uint8_t case_bits, const NameRules& 
     }
 }
 
-Shortened shorten(const LongName& name, const NameRules& rules) {
-    std::u16string_view units = name.units;
+Shortened shorten(std::u16string_view units, const NameRules& rules) {
     size_t lead = units.find_first_not_of(u'.');
     std::u16string_view body = units.substr(lead == units.npos ? units.size() : lead);
     size_t dot = body.rfind(u'.');
@@ -183,11 +142,12 @@ Shortened shorten(const LongName& name, const NameRules& rules) {
     return made;
 }
 
-ShortName numbered_short_name(const Shortened& basis, const LongName& name, uint32_t candidate) {
+ShortName numbered_short_name(const Shortened& basis, std::u16string_view name,
+                              uint32_t candidate) {
     char tail[7] = {'~', static_cast<char>('1' + candidate % 9)};
     if (candidate < 9) return with_tail(basis, 6, {tail, 2});
     constexpr char digits[] = "0123456789ABCDEF";
-    auto hash = static_cast<uint16_t>(long_name_hash(name.units) + (candidate - 9) / 9);
+    auto hash = static_cast<uint16_t>(long_name_hash(name) + (candidate - 9) / 9);
     for (int i = 0; i < 4; i++) tail[i] = digits[hash >> (12 - 4 * i) & 15];
     tail[4] = '~';
     tail[5] = static_cast<char>('1' + candidate % 9);

@@ -1,14 +1,12 @@
-// Names: what FAT can hold, how they compare, and the short names that go with long ones. FAT
+// Names of FAT, beyond what they share with exFAT's: short ones, and how long ones are stored. FAT
 // specification, 7; Windows NT's case bits; the shortening of names as Windows does it.
 //
 // Pure functions over characters: no device, no directory.
 #pragma once
 
+#include "kernel/fs/clusters/names.h"
 #include "kernel/fs/msdosfs/codepage.h"
 #include "kernel/fs/msdosfs/format.h"
-#include "kernel/vfs/upcase.h"
-
-#include "hostshim/result.h"
 
 #include <array>
 #include <span>
@@ -16,6 +14,12 @@
 #include <string_view>
 
 namespace rump::msdosfs {
+
+using clusters::fold;
+using clusters::hash_folded;
+using clusters::NameUnits;
+using clusters::parse_name;
+static_assert(disk::long_units_per_entry <= clusters::piece_units_max);
 
 /// Which names get by without a long entry, and how short ones are shown (shortname=).
 enum class ShortNameStyle : uint8_t {
@@ -34,29 +38,6 @@ struct NameRules {
 
 using ShortName = std::array<uint8_t, 11>;
 
-/// A name as a user gave it, in the form in which it is stored.
-struct LongName {
-    std::u16string units; // without trailing dots and blanks; 1 to 255
-};
-
-/// EINVAL: a character that no name holds (control characters, `"*/:<>?\|`), nothing but dots and
-/// blanks, no UTF-8; ENAMETOOLONG: over 255 code units. Trailing dots and blanks are cut off, as
-/// Windows does. "." and ".." are not given here.
-Result<LongName> parse_name(std::string_view name);
-
-/// Code units of one name, without an allocation.
-struct NameUnits {
-    std::array<char16_t, disk::long_name_max + disk::long_units_per_entry> units;
-    size_t size = 0;
-    std::u16string_view view() const { return {units.data(), size}; }
-};
-
-/// `units` as they compare: upper case, without trailing dots and blanks. At most 255 of them.
-void fold(std::u16string_view units, const vfs::UpcaseTable& upcase, NameUnits& out);
-/// The same for a name that a user gave. False: no name on the volume can be this one.
-bool fold(std::string_view name, const vfs::UpcaseTable& upcase, NameUnits& out);
-uint32_t hash_folded(std::u16string_view folded);
-
 /// The sum that binds long entries to their short name (FAT specification, 7.2).
 uint8_t short_name_checksum(const ShortName& name);
 
@@ -73,12 +54,12 @@ struct Shortened {
     bool needs_long = true;  // a long entry must say what `name` cannot
     uint8_t base_length = 0; // characters before the blanks
 };
-Shortened shorten(const LongName& name, const NameRules& rules);
+Shortened shorten(std::u16string_view name, const NameRules& rules);
 
 /// The candidates for a name that does not fit or whose short form is taken: 0 to 8 give "~1" to
 /// "~9" behind six characters, higher ones two characters, four hex digits made from the long name,
 /// and "~1" to "~9" again, the digits counting up after each nine.
-ShortName numbered_short_name(const Shortened& basis, const LongName& name, uint32_t candidate);
+ShortName numbered_short_name(const Shortened& basis, std::u16string_view name, uint32_t candidate);
 inline constexpr uint32_t short_name_candidates = 9 + 9 * 65536;
 
 /// Long entries that hold `units`.

@@ -61,7 +61,7 @@ Result<void> MsdosVnode::replace(const RenameArgs& args) {
 Result<void> MsdosVnode::move(const RenameArgs& args) {
     Node& source = node_of(args.source);
     Node& to_dir = node_of(args.to_dir);
-    LongName name = TRY(parse_name(args.to_name.view()));
+    NameUnits name = TRY(parse_name(args.to_name.view()));
     NameUnits new_folded;
     fold(args.to_name.view(), volume().names.upcase, new_folded);
 

@@ -33,8 +33,8 @@ Result<void> find_own_entry(Directory& directory, Name name, Node& node, Entry& 
 
 /// Makes the entry and its vnode. `child`: a sector that must be on the device before the entry.
 Result<VnodeRef> MsdosVnode::make(Name name, disk::DirEntry entry, Transaction& tx, Buf* child) {
-    LongName long_name = TRY(parse_name(name.view()));
-    auto made = TRY(Directory(node()).insert(tx, long_name, entry, {}));
+    NameUnits units = TRY(parse_name(name.view()));
+    auto made = TRY(Directory(node()).insert(tx, units, entry, {}));
     if (child) TRY(tx.order(*child, made.sector));
     InodeNumber number = volume().space.numbers.created(made.position, made.never_used);
     tx.on_abort([&numbers = volume().space.numbers, number, position = made.position] {
