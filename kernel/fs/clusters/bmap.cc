@@ -38,7 +38,7 @@ Result<bool> Chain::step(ChainTable& fat, ChainTable::Cursor& cursor, const char
     case FatEntry::Kind::next:
         break;
     }
-    if (entry.next.value() == marker_) {
+    if (entry.next.value() == marker_ || entry.next == *first_) {
         why = "goes round in a circle";
         return Errno::uclean;
     }
