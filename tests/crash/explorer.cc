@@ -71,8 +71,9 @@ FailureOr<Recording> record(const Subject& subject, const Options& options) {
         World world;
         Mount* mount = TRY(world.kernel->mount(subject.type, {lend(recorder), subject.options}));
         Session session(*mount, recorder);
-        mixed_workload(session, options.seed,
-                       {options.steps, subject.hard_links, subject.symlinks});
+        mixed_workload(
+            session, options.seed,
+            {options.steps, subject.hard_links, subject.symlinks, subject.directory_renames});
         if (!session.error().empty())
             return Failure(Errno::io, session.error() + " [" + world.said + "]");
         recording.notes = session.notes();
@@ -220,6 +221,8 @@ Complaint judge(const Subject& subject, const Recording& recording, const State&
     if (!apply_unflushed(recording, state, *cut)) return "cannot build the state";
     Promised promised = promises(recording, state.cut);
 
+    if (subject.look_at_cut && state.number % 8 == 0)
+        if (auto c = subject.look_at_cut(*cut); !c.empty()) return "outside: " + c;
     auto mounted = host::make_memory_overlay(*cut);
     if (auto c = look(subject, *mounted, promised, false, subject.ordered); !c.empty())
         return "as it is: " + c;

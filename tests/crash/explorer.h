@@ -44,10 +44,14 @@ struct Subject {
     /// What the workload may use.
     bool hard_links = true;
     bool symlinks = true;
+    bool directory_renames = true;
     /// No cut leaves a name, an inode or a file's size before what it stands for, synced or not: a
     /// walk of every state finds nothing wrong and no foreign bytes. False: only what was synced is
     /// judged before the check has run.
     bool ordered = true;
+    /// Looks at what a cut left before anything mends it, at every eighth state: an outside check
+    /// that changes nothing. Called from several threads. Null: nothing to call.
+    std::function<Complaint(host::BlockDevice& device)> look_at_cut;
 };
 
 struct Options {
@@ -75,6 +79,8 @@ void poison(std::span<std::byte> image);
 struct OutsideRun {
     std::string command;
     std::vector<int> exit_codes;
+    /// What it may say, as a regular expression for all of it. Empty: anything.
+    std::string output;
 };
 /// A Subject::check that writes the device to a file in memory, runs the commands in turn, and
 /// takes the file's contents back.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <regex>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -72,7 +73,9 @@ Complaint run_outside(const OutsideRun& run, const std::string& path) {
     int status = ::pclose(pipe);
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     if (std::find(run.exit_codes.begin(), run.exit_codes.end(), code) != run.exit_codes.end())
-        return {};
+        return run.output.empty() || std::regex_match(said, std::regex(run.output))
+                   ? Complaint()
+                   : run.command + ": " + said;
     return fmt::format("{}: exit code {}: {}", run.command, code, said);
 }
 

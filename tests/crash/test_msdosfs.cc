@@ -53,17 +53,49 @@ crash::Complaint judge(const FileSystemType& type, host::BlockDevice& device) {
     return {};
 }
 
+/// What fsck.fat may say of a cut: it was dirty, clusters are lost, in chains that are longer than
+/// their files or in none, and a rename between directories was cut between its two entries.
+constexpr const char* fsck_fat_output =
+    "(fsck\\.fat .*\n|/proc/.*\n|Warning: Filesystem is FAT32 according.*\n"
+    " *but has only .*\n *This may lead to problems.*\n| *There are differences between boot.*\n"
+    "This is mostly harmless.*\n( +[0-9:/a-f, ]+\n)+ *Not automatically fixing this\\.\n"
+    "|Dirty bit is set.*\n *Automatically removing dirty bit\\.\n"
+    "|Reclaimed \\d+ unused clusters? .*\n|Free cluster summary wrong .*\n *Auto-correcting\\.\n"
+    "|FATs differ but appear to be intact.*\n *Using first FAT\\.\n"
+    "|/.*\n +File size is .* cluster chain length is > .*\n +Truncating file to .*\n"
+    "|/.* +and\n/.*\n +share clusters\\.\n +Truncating second to .*\n"
+    "(/.*\n +File size is .* cluster chain length is .*\n +Truncating file to .*\n)?"
+    "|\n|Leaving filesystem unchanged\\.\n)*";
+/// The same for fsck.exfat.
+constexpr const char* fsck_exfat_output =
+    "(exfatprogs version .*\n|/proc/.*\n"
+    "|ERROR: .* (more clusters are allocated|cluster is already allocated for the other file)\\. "
+    "truncated? to .* Truncate \\(y/N\\)\\? n\n)*";
+
+/// Looks with the format's own program, where it is installed.
+std::function<crash::Complaint(host::BlockDevice&)> outside_look(std::string_view type) {
+    const bool fat = type == "msdosfs";
+    const std::string program = fat ? "fsck.fat" : "fsck.exfat";
+    if (std::system(("command -v " + program + " >/dev/null 2>&1").c_str()) != 0) return {};
+    return crash::outside_check(
+        {{program + " -n {}", {0, 1, 4}, fat ? fsck_fat_output : fsck_exfat_output}});
+}
+
 void explore(const Format& format) {
     const FileSystemType& type = *find_filesystem(format.type);
     crash::Subject subject{.type = type, .name = format.name, .image = empty_image(format)};
     subject.hard_links = false;
     subject.symlinks = false;
+    subject.check = [&](host::BlockDevice& device) { return judge(type, device); };
+    if (auto outside = outside_look(type.name())) subject.look_at_cut = outside;
+    subject.directory_renames = false;
+    crash::explore_cuts(subject, 100, test::long_run().seed);
     // A rename whose two entries stand in different sectors can be cut in between: then a directory
     // has two names, and under the second one that is met nothing can be read until a check has
     // run.
+    subject.directory_renames = true;
     subject.ordered = false;
-    subject.check = [&](host::BlockDevice& device) { return judge(type, device); };
-    crash::explore_cuts(subject, 150, test::long_run().seed);
+    crash::explore_cuts(subject, 50, test::long_run().seed);
 }
 
 } // namespace

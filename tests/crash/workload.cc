@@ -94,7 +94,8 @@ private:
     }
     void rename() {
         std::string from = pick_file(), to = pick("file", 8);
-        if (random_.below(4) == 0) { // an empty directory to a new place
+        if (random_.below(4) == 0 &&
+            options_.directory_renames) { // an empty directory to a new place
             from = pick("d", 4), to = pick("d", 4);
             if (!session_.is_dir(from) || session_.has_entries(from) || session_.exists(to) ||
                 to.starts_with(from + "/"))

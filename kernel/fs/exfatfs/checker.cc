@@ -132,9 +132,13 @@ Result<Checker::Walk> Checker::walk(const Claim& claim) {
     return result;
 }
 
-Result<void> Checker::end_chain(const Walk& walk) {
-    if (walk.clusters.empty()) return {};
-    return set_fat_entry(walk.clusters.back(), disk::fat_end);
+void Checker::end_chain(const Walk& walk) {
+    if (!walk.clusters.empty()) ends_.push_back(walk.clusters.back());
+}
+
+Result<void> Checker::end_chains() {
+    for (uint32_t last : ends_) TRY(set_fat_entry(last, disk::fat_end));
+    return {};
 }
 
 Result<std::vector<std::byte>> Checker::read_clusters(const std::vector<uint32_t>& clusters) {

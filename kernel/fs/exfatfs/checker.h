@@ -53,7 +53,8 @@ private:
     Result<uint32_t> fat_entry(uint32_t cluster);
     Result<void> set_fat_entry(uint32_t cluster, uint32_t value);
     Result<Walk> walk(const Claim& claim);
-    Result<void> end_chain(const Walk& walk);
+    void end_chain(const Walk& walk);
+    Result<void> end_chains();
     Result<std::vector<std::byte>> read_clusters(const std::vector<uint32_t>& clusters);
     Result<void> write_cluster_bytes(const std::vector<uint32_t>& clusters, uint64_t offset,
                                      std::span<const std::byte> bytes);
@@ -97,8 +98,11 @@ private:
     bool bitmap_changed_ = false;
     std::unordered_map<uint32_t, std::string> paths_; // of files, by first cluster
     std::vector<Open> pending_;                       // directories to be looked at
-    clusters::CheckedNames names_;                    // of the directory at hand
-    std::vector<std::byte> fat_piece_;                // of the table, for fat_entry()
+    /// The last clusters of chains that are to end. Done when all names are known: a second one for
+    /// the same chain may be for a longer file.
+    std::vector<uint32_t> ends_;
+    clusters::CheckedNames names_;     // of the directory at hand
+    std::vector<std::byte> fat_piece_; // of the table, for fat_entry()
     uint64_t fat_piece_at_ = 0;
 };
 

@@ -70,7 +70,7 @@ Checker::Walk Checker::walk_directory(const std::string& path, uint32_t first) {
     Walk chain = walk(first, std::max<uint64_t>(most >> geometry_.cluster_shift, 1));
     if (chain.broken && !chain.clusters.empty() &&
         wrong("directory-chain", path + "/", fmt::format("its chain {}", chain.broken)))
-        cut(chain.clusters, chain.clusters.size());
+        cuts_.push_back({chain.clusters, chain.clusters.size()});
     return chain;
 }
 
@@ -108,6 +108,7 @@ Result<void> Checker::check_tree() {
         Open dir = TRY(open_directory(next));
         TRY(check_directory(dir));
     }
+    for (const Cut& one : cuts_) cut(one);
     return {};
 }
 
@@ -343,13 +344,13 @@ Result<void> Checker::check_file(Open& dir, size_t slot, const std::string& path
     if (first != 0) chain = walk(first, need);
     if (chain.broken && chain.clusters.size() <= need &&
         wrong("file-chain", path, fmt::format("its chain {}", chain.broken)))
-        cut(chain.clusters, chain.clusters.size());
+        cuts_.push_back({chain.clusters, chain.clusters.size()});
     uint64_t have = chain.clusters.size();
     if (have > need) {
         // What a writer leaves that was cut off between the table and the entry.
         if (wrong("chain-too-long", path,
                   fmt::format("the chain goes on behind the {} clusters of its size", need))) {
-            cut(chain.clusters, need);
+            cuts_.push_back({chain.clusters, need});
             if (need == 0) set_first(entry, 0, geometry_);
             return write_slot(dir, slot);
         }

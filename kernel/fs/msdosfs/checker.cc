@@ -147,8 +147,8 @@ Checker::Walk Checker::walk(uint32_t first, uint64_t most) {
     return result;
 }
 
-/// Ends a chain behind its first `keep` clusters and frees the others that it had.
-void Checker::cut(const std::vector<uint32_t>& clusters, size_t keep) {
+void Checker::cut(const Cut& where) {
+    const auto& [clusters, keep] = where;
     if (keep > 0) table_[clusters[keep - 1]] = end_mark();
     for (size_t i = keep; i < clusters.size(); i++) {
         table_[clusters[i]] = 0;

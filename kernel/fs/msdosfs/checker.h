@@ -38,6 +38,11 @@ private:
         std::vector<uint32_t> clusters; // owned by this file now
         const char* broken = nullptr;   // why it does not end as it should
     };
+    /// A chain that is to end behind its first `keep` clusters; the others that it had are free.
+    struct Cut {
+        std::vector<uint32_t> clusters;
+        size_t keep;
+    };
     /// A directory that is to be read. Its clusters are taken when its entry is met, so that a
     /// second entry for them is known as such.
     struct Pending {
@@ -60,7 +65,7 @@ private:
     Result<void> check_backup();
     Result<void> store_table();
     Walk walk(uint32_t first, uint64_t most);
-    void cut(const std::vector<uint32_t>& clusters, size_t keep);
+    void cut(const Cut& where);
     uint32_t end_mark() const;
     std::vector<std::byte> encode_table() const;
 
@@ -97,7 +102,9 @@ private:
     std::vector<bool> owned_;                         // some file's
     std::unordered_map<uint32_t, std::string> paths_; // of files, by first cluster
     std::vector<Pending> pending_;                    // directories to be looked at
-    clusters::CheckedNames names_;                    // of the directory at hand
+    /// Done when all names are known: a second one for the same chain may be for a longer file.
+    std::vector<Cut> cuts_;
+    clusters::CheckedNames names_; // of the directory at hand
     bool table_changed_ = false;
 };
 
