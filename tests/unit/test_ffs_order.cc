@@ -6,6 +6,8 @@
 #include "hostshim/memory_device.h"
 #include "hostshim/overlay_device.h"
 #include "hostshim/recording_device.h"
+#include "kernel/fs/ffs/format.h"
+#include "kernel/vfs/buffer_cache.h"
 #include "tests/support/ffs_volume.h"
 #include "tests/support/tree_walk.h"
 
@@ -192,4 +194,105 @@ TEST_CASE("what does not fit into the log goes into it in parts, each of which i
         ++commits;
     }
     CHECK(commits > 10);
+}
+
+namespace {
+
+/// Mounts what `recorder` has recorded from `start` on, cut after each event: it needs no check.
+void whole_after_each_event(host::BlockDevice& base, Kernel& kernel,
+                            const std::vector<host::RecordedEvent>& events, size_t start) {
+    auto flushed = host::make_memory_overlay(base);
+    for (size_t i = 0; i < events.size(); ++i) {
+        REQUIRE(host::replay(events[i], *flushed).ok());
+        if (i < start) continue;
+        INFO("after event " << i);
+        auto cut = host::make_memory_overlay(*flushed);
+        Mount* after = test::mount_ffs(kernel, *cut);
+        REQUIRE(kernel.unmount(*after, false).ok());
+        REQUIRE(test::ffs_findings(*cut) == "");
+    }
+}
+
+} // namespace
+
+TEST_CASE("a log that is no larger than a block holds what an operation changes") {
+    auto base = host::make_memory_device(24u << 20);
+    test::make_ffs(*base, {"2", "be", "64k", "8k", true}, {{"l", "64k"}});
+    host::RecordingDevice recorder(host::make_memory_overlay(*base));
+    std::string said;
+    host::Log log([&](host::LogLevel, std::string_view line) { said += line; });
+    Kernel kernel({nullptr, nullptr, &log, false});
+    Mount* mount = test::mount_ffs(kernel, recorder);
+    REQUIRE(mount->sync().ok());
+    const size_t start = recorder.events().size();
+    {
+        VnodeRef top = *mount->root();
+        for (int i = 0; i < 4; ++i) {
+            VnodeRef dir = make_dir(*top, "d" + std::to_string(i));
+            make_file(*dir, "f", 100'000, 'x');
+        }
+        REQUIRE(vfs::unlink(**vfs::lookup(*top, "d1", root), "f", root).ok());
+        REQUIRE(vfs::rmdir(*top, "d1", root).ok());
+        REQUIRE(mount->sync().ok());
+    }
+    const auto events = recorder.events();
+    REQUIRE(kernel.unmount(*mount, false).ok());
+    whole_after_each_event(*base, kernel, events, start);
+    CHECK(said.find("larger than the log") == std::string::npos);
+}
+
+TEST_CASE("what is larger than the log goes past it, and a cut in between asks for a check") {
+    auto base = host::make_memory_device(24u << 20);
+    test::make_ffs(*base, {"2", "le", "8k", "1k", true}, {{"l", "64k"}});
+    host::RecordingDevice recorder(host::make_memory_overlay(*base));
+    std::string said;
+    host::Log log([&](host::LogLevel, std::string_view line) { said += line; });
+    Kernel kernel({nullptr, nullptr, &log, false});
+    Mount* mount = test::mount_ffs(kernel, recorder);
+    REQUIRE(mount->sync().ok());
+    const size_t start = recorder.events().size();
+    constexpr uint64_t blocks = 20, size = 8192, first = 12u << 20; // of free space
+    {
+        Transaction tx = mount->begin().release_value();
+        for (uint64_t i = 0; i < blocks; ++i) {
+            Buf buf = *mount->buffers().read(first + i * size, size);
+            auto bytes = tx.modify(buf, 0, size, WritePhase::inode);
+            std::fill(bytes.begin(), bytes.end(), std::byte{0xb1});
+        }
+        tx.done();
+    }
+    REQUIRE(mount->sync().ok());
+    const auto events = recorder.events();
+    CHECK(said.find("is larger than the log") != std::string::npos);
+    REQUIRE(kernel.unmount(*mount, false).ok());
+
+    auto cut = host::make_memory_overlay(*base);
+    unsigned partly = 0;
+    for (size_t i = 0; i < events.size(); ++i) {
+        REQUIRE(host::replay(events[i], *cut).ok());
+        if (i < start) continue;
+        INFO("after event " << i);
+        uint64_t there = 0;
+        for (uint64_t b = 0; b < blocks; ++b) {
+            std::byte byte;
+            REQUIRE(cut->read(first + b * size, {&byte, 1}).ok());
+            there += byte == std::byte{0xb1} ? 1 : 0;
+        }
+        ffs::disk::Superblock sb;
+        const auto raw = std::as_writable_bytes(std::span(&sb, 1));
+        REQUIRE(cut->read(ffs::disk::superblock_ufs2, raw).ok());
+        const bool logged =
+            (ByteOrder(std::endian::little).get(sb.flags) & ffs::disk::flag_netbsd_wapbl) != 0;
+        if (there != 0 && there != blocks) {
+            ++partly;
+            CHECK(sb.clean == 0);
+            CHECK_FALSE(logged);
+        }
+        if (i + 1 == events.size()) {
+            CHECK(there == blocks);
+            CHECK(sb.clean == ffs::disk::was_clean);
+            CHECK(logged);
+        }
+    }
+    CHECK(partly > 0);
 }
