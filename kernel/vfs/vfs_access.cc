@@ -73,6 +73,11 @@ Result<void> permit_search(Vnode& dir, const Cred& cred) {
 Result<void> permit_removal(Vnode& dir, const Attr& dir_attr, Vnode& victim,
                             const Attr& victim_attr, bool want_dir, const Cred& cred) {
     TRY(permit(dir, dir_attr, may_write | may_exec, cred));
+    return permit_victim(dir_attr, victim, victim_attr, want_dir, cred);
+}
+
+Result<void> permit_victim(const Attr& dir_attr, const Vnode& victim, const Attr& victim_attr,
+                           bool want_dir, const Cred& cred) {
     if (dir_attr.flags & append_flags) return Errno::perm;
     if ((dir_attr.mode & mode_sticky) && !owner_or_superuser(victim_attr, cred) &&
         !owner_or_superuser(dir_attr, cred))

@@ -68,6 +68,9 @@ void name_unknown(Vnode& dir, Name name);
 /// EISDIR, EBUSY.
 Result<void> permit_removal(Vnode& dir, const Attr& dir_attr, Vnode& victim,
                             const Attr& victim_attr, bool want_dir, const Cred& cred);
+/// The part of it that takes no lock of the directory: flags, sticky directories, types.
+Result<void> permit_victim(const Attr& dir_attr, const Vnode& victim, const Attr& victim_attr,
+                           bool want_dir, const Cred& cred);
 
 /// The mode without set-id bits, as a write by somebody else leaves it.
 uint32_t without_setid(const Attr& attr, const Cred& cred);

@@ -142,34 +142,43 @@ Result<void> may_make_special(const Mount& mount, FileType type, const Cred& cre
     return {};
 }
 
-/// unlink and rmdir, under the locks that only rmdir needs.
-Result<void> remove_entry(Vnode& dir, Name name, bool want_dir, const Cred& cred, VnodeRef& victim,
-                          FileFlags& flags) {
-    Mount& mount = dir.mount();
-    host::ExclusiveGuard guard(dir.lock);
-    Attr dir_attr = TRY(attributes(dir));
-    TRY(permit(dir, dir_attr, may_exec, cred));
-    victim = TRY(lookup_locked(dir, name));
-    if (victim.get() == &dir)
-        return mount.corrupt(
-            fmt::format("directory inode {}: has itself as an entry", dir.number().value()));
-    // A second directory is locked under the rename mutex only.
-    if (!want_dir && victim->is_dir()) {
-        TRY(permit(dir, dir_attr, may_write, cred));
-        return Errno::isdir;
-    }
-    host::ExclusiveGuard victim_guard(victim->lock);
-    Attr victim_attr = TRY(attributes(*victim));
-    TRY(permit_removal(dir, dir_attr, *victim, victim_attr, want_dir, cred));
-    auto removed = with_space(
-        mount, [&] { return want_dir ? dir.rmdir(name, *victim) : dir.remove(name, *victim); });
+Result<void> remove_victim(Vnode& dir, const Attr& dir_attr, Name name, Vnode& victim,
+                           bool want_dir, const Cred& cred) REQUIRES(dir.lock) {
+    host::ExclusiveGuard guard(victim.lock);
+    Attr victim_attr = TRY(attributes(victim));
+    TRY(permit_removal(dir, dir_attr, victim, victim_attr, want_dir, cred));
+    auto removed = with_space(dir.mount(), [&] {
+        return want_dir ? dir.rmdir(name, victim) : dir.remove(name, victim);
+    });
     if (!removed) {
         if (removed.error() != Errno::notempty) name_unknown(dir, name);
         return removed;
     }
     name_vanished(dir, name);
-    flags = dir_attr.flags;
     return {};
+}
+
+/// unlink and rmdir, under the locks that only rmdir needs.
+Result<void> remove_entry(Vnode& dir, Name name, bool want_dir, const Cred& cred, VnodeRef& victim,
+                          FileFlags& flags) {
+    Attr dir_attr;
+    {
+        host::ExclusiveGuard guard(dir.lock);
+        dir_attr = TRY(attributes(dir));
+        flags = dir_attr.flags;
+        TRY(permit(dir, dir_attr, may_exec, cred));
+        victim = TRY(lookup_locked(dir, name));
+        if (victim.get() == &dir)
+            return dir.mount().corrupt(
+                fmt::format("directory inode {}: has itself as an entry", dir.number().value()));
+        if (want_dir || !victim->is_dir())
+            return remove_victim(dir, dir_attr, name, *victim, want_dir, cred);
+        TRY(permit(dir, dir_attr, may_write, cred));
+    }
+    // A directory is not unlinked, whatever else may be in the way: say what is first, as Linux
+    // does. Two directories are locked at once under the rename mutex only.
+    host::SharedGuard guard(victim->lock);
+    return permit_victim(dir_attr, *victim, TRY(attributes(*victim)), false, cred);
 }
 
 } // namespace

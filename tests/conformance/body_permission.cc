@@ -113,6 +113,7 @@ CONFORMANCE("in a sticky directory only the owners remove and rename") {
     fs.as(bob).write("d/b", "y");
     CHECK(fs.as(bob).unlink("d/f") == Errno::perm);
     CHECK(fs.as(bob).rmdir("d/e") == Errno::perm);
+    CHECK(fs.as(bob).unlink("d/e") == Errno::perm); // before EISDIR
     CHECK(fs.as(bob).rename("d/f", "d/g") == Errno::perm);
     CHECK(fs.as(bob).rename("d/b", "d/f") == Errno::perm); // would replace alice's
     CHECK(fs.as(bob).rename("d/b", "d/c") == ok);

@@ -149,6 +149,7 @@ public:
             flags = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
             break;
         }
+        ActAs act(user_);
         return done(
             ::fallocate(fd_.get(), flags, static_cast<off_t>(offset), static_cast<off_t>(length)));
     }
@@ -156,6 +157,7 @@ public:
                              uint64_t length) override {
         auto from_at = static_cast<off64_t>(offset);
         auto to_at = static_cast<off64_t>(to_offset);
+        ActAs act(user_);
         const ssize_t n = ::copy_file_range(
             fd_.get(), &from_at, static_cast<PosixFile&>(to).fd_.get(), &to_at, length, 0);
         if (n < 0) return last_error();

@@ -107,6 +107,7 @@ Abilities common_abilities(const std::vector<SideMaker>& makers) {
         all.holes &= traits.holes;
         all.preallocation &= traits.preallocation && maker.can_preallocate;
         all.exchange &= traits.exchange;
+        all.links_of_others &= maker.can_link_others;
         all.users &= traits.owners && maker.can_switch_user;
         all.held &= traits.keeps_unlinked_open_files;
         all.case_sensitive &= traits.case_sensitive;

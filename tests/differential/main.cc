@@ -39,6 +39,8 @@ std::optional<SideMaker> side_maker(const std::string& name) {
         std::cout << "SKIPPED: " << name << ": " << *why << "\n";
         return std::nullopt;
     }
+    // fs.protected_hardlinks, which most hosts switch on, is about whose files they are.
+    maker.can_link_others = false;
     maker.can_switch_user = geteuid() == 0;
     maker.can_preallocate = driver == Volume::Driver::daemon;
     maker.make = [target, driver] {

@@ -28,6 +28,7 @@ public:
             if (!possible(op.kind)) continue;
             op.seed = static_cast<uint32_t>(random_());
             if (can_.users && below(8) == 0) op.user = static_cast<uint8_t>(1 + below(2));
+            if (op.kind == Kind::link && !can_.links_of_others) op.user = 0;
             fill(op);
             return op;
         }

@@ -20,6 +20,7 @@ struct SideMaker {
     std::function<std::unique_ptr<conformance::Backend>()> make;
     bool can_switch_user = true;
     bool can_preallocate = true;
+    bool can_link_others = true;
 };
 
 /// Path -> what is there: type, mode, owners, links, size, contents, attributes.

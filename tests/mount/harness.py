@@ -190,7 +190,7 @@ def fuse_mount(scratch, daemon, *arguments, options=(), mountpoint=None, user=No
 def make_ext2(path, megabytes=16, *more):
     with open(path, "wb") as image:
         image.truncate(megabytes << 20)
-    run(["mke2fs", "-q", "-F", "-t", "ext2", *more, path])
+    run(["mke2fs", "-q", "-F", "-t", "ext2", "-E", f"root_owner={os.geteuid()}:{os.getegid()}", *more, path])
     return path
 
 
