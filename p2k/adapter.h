@@ -59,6 +59,9 @@ public:
     virtual RequestThread& this_thread() = 0;
     /// JSON: what `user.rump.counters` of the root says.
     virtual std::string counters_json() = 0;
+    /// Returns when the files that the host has let go of until now are forgotten, and their space
+    /// is free; at the latest after a second.
+    virtual void settle_forgets() = 0;
     /// The host asks for the node's attributes anew when it needs them. Takes no lock.
     virtual void forget_attributes(NodeId id) = 0;
 
@@ -132,11 +135,18 @@ private:
 };
 
 /// Runs the body of one request, which answers it on success, and answers with the error otherwise.
+/// Space of removed files comes back with their forgets, which the host sends when it likes: a body
+/// that finds none is run again after them.
 template<class F>
 void answer(fuse_req_t req, F&& body) noexcept {
     Errno error;
     try {
-        Result<void> result = body(*static_cast<Adapter*>(fuse_req_userdata(req)));
+        Adapter& self = *static_cast<Adapter*>(fuse_req_userdata(req));
+        Result<void> result = body(self);
+        if (!result.ok() && result.error() == Errno::nospc) {
+            self.host_.settle_forgets();
+            result = body(self);
+        }
         if (result.ok()) return;
         error = result.error();
     } catch (const std::bad_alloc&) {

@@ -43,7 +43,9 @@ namespace rump::p2k {
 namespace {
 
 constexpr uint64_t watch_ns = 1'000'000;
-constexpr unsigned watch_after = 32; // requests without a sleep
+constexpr uint64_t settle_ns = 1'000'000'000; // longest wait for forgets
+constexpr uint64_t takes_forgets_within = 16; // messages: at most 8 requests go before forgets
+constexpr unsigned watch_after = 32;          // requests without a sleep
 
 class DeviceTransport final : public Transport, private ReplyPort {
 public:
@@ -58,6 +60,7 @@ public:
     }
 
     std::string_view name() const override { return "dev"; }
+    void settle_forgets() override;
     Result<void> start() override;
     void stop() override;
 
@@ -68,18 +71,27 @@ private:
         return ::writev(fd_, parts.data(), static_cast<int>(parts.size()));
     }
 
-    void thread_main(Worker& worker);
+    struct Reader {
+        explicit Reader(Worker own) : worker(std::move(own)) {}
+        Worker worker;
+        /// It is taking a message, which may be of forgets, or runs such.
+        alignas(64) std::atomic<bool> may_forget{false};
+        std::atomic<uint64_t> taken{0}; // messages
+    };
+
+    void thread_main(Reader& reader);
     /// Serves until there is nothing to do for this thread. False: until the end.
-    bool read_and_run(Worker& worker);
-    Wait wait_for_request(Worker& worker, Tether& tether, size_t& got);
+    bool read_and_run(Reader& reader);
+    Wait wait_for_request(Reader& reader, Tether& tether, size_t& got);
     Wait sleep_for_request();
     bool retire();
     void promote_one();
     bool wait_until_promoted();
     void begin_watching();
     bool device_readable(int timeout_ms) const;
+    uint64_t taken() const; // messages so far
     /// The message's size; 0: none is there; negative: the end.
-    ssize_t read_message(Worker& worker) const;
+    ssize_t read_message(Reader& reader) const;
     void finish();
 
     // constant after construction
@@ -91,7 +103,7 @@ private:
     const size_t max_payload_;
     const unsigned rest_us_;
     const int wake_fd_; // readable: stop
-    std::vector<Worker> workers_;
+    std::vector<std::unique_ptr<Reader>> readers_;
     std::vector<host::Thread> threads_;
 
     // self-synchronized
@@ -114,10 +126,10 @@ Result<void> DeviceTransport::start() {
     if (wake_fd_ < 0 || flags < 0 || ::fcntl(fd_, F_SETFL, flags | O_NONBLOCK) != 0)
         return errno_from_host(errno);
     for (unsigned i = 0; i < thread_count_; ++i)
-        workers_.push_back(TRY(Worker::create(max_payload_)));
-    for (Worker& worker : workers_)
+        readers_.push_back(std::make_unique<Reader>(TRY(Worker::create(max_payload_))));
+    for (auto& reader : readers_)
         threads_.push_back(
-            TRY(host::Thread::start("fuse", [this, &worker] { thread_main(worker); })));
+            TRY(host::Thread::start("fuse", [this, &reader = *reader] { thread_main(reader); })));
     promote_one();
     return {};
 }
@@ -135,9 +147,9 @@ void DeviceTransport::finish() {
     promoted_.notify_all();
 }
 
-void DeviceTransport::thread_main(Worker& worker) {
+void DeviceTransport::thread_main(Reader& reader) {
     while (wait_until_promoted())
-        if (!read_and_run(worker)) return;
+        if (!read_and_run(reader)) return;
 }
 
 /// Sleeps among the idle threads, until it is this one's turn to read; false: the end.
@@ -188,23 +200,48 @@ void DeviceTransport::begin_watching() {
     promoted_.notify_one();
 }
 
-ssize_t DeviceTransport::read_message(Worker& worker) const {
-    const auto buffer = worker.message_buffer();
-    for (;;) {
-        const ssize_t got = ::read(fd_, buffer.data(), buffer.size());
-        if (got >= static_cast<ssize_t>(sizeof(fuse_in_header))) return got;
-        if (got >= 0) continue;
+ssize_t DeviceTransport::read_message(Reader& reader) const {
+    const auto buffer = reader.worker.message_buffer();
+    reader.may_forget.store(true);
+    ssize_t got = 0;
+    do {
+        got = ::read(fd_, buffer.data(), buffer.size());
         // ENOENT: the request was taken back while it was read.
-        if (errno == EAGAIN) return 0;
-        if (errno != EINTR && errno != ENOENT) return -1;
-    }
+    } while (got < 0 ? errno == EINTR || errno == ENOENT
+                     : got < static_cast<ssize_t>(sizeof(fuse_in_header)));
+    const bool is_none = got < 0 && errno == EAGAIN;
+    if (got > 0) reader.taken.fetch_add(1, std::memory_order_relaxed);
+    if (got < 0 || !is_forget(buffer.first(static_cast<size_t>(got))))
+        reader.may_forget.store(false);
+    return is_none ? 0 : got;
 }
 
-bool DeviceTransport::read_and_run(Worker& worker) {
+/// Another reader takes them up: all that wait, in one message, and that one soon, as the host
+/// prefers them to requests most of the time.
+void DeviceTransport::settle_forgets() {
+    if (thread_count_ < 2) return;
+    if (waiting_.load() == 0) promote_one();
+    const uint64_t all = taken() + takes_forgets_within;
+    const uint64_t until = host::real_clock().monotonic_ns() + settle_ns;
+    const auto pending = [&] {
+        if (taken() < all && device_readable(0)) return true;
+        return std::any_of(readers_.begin(), readers_.end(),
+                           [](const auto& reader) { return reader->may_forget.load(); });
+    };
+    while (pending() && host::real_clock().monotonic_ns() < until) ::sched_yield();
+}
+
+uint64_t DeviceTransport::taken() const {
+    uint64_t sum = 0;
+    for (const auto& reader : readers_) sum += reader->taken.load(std::memory_order_relaxed);
+    return sum;
+}
+
+bool DeviceTransport::read_and_run(Reader& reader) {
     Tether tether;
     for (;;) {
         size_t got = 0;
-        switch (wait_for_request(worker, tether, got)) {
+        switch (wait_for_request(reader, tether, got)) {
         case Wait::retire:
             return true;
         case Wait::end:
@@ -214,7 +251,7 @@ bool DeviceTransport::read_and_run(Worker& worker) {
         case Wait::request:
             break;
         }
-        const auto message = worker.message_buffer().first(got);
+        const auto message = reader.worker.message_buffer().first(got);
         // Forgets and the host's writeback are nobody's.
         if (const uint32_t client = header_of(message).pid; client != 0) {
             if (anchor_.note(client))
@@ -225,13 +262,14 @@ bool DeviceTransport::read_and_run(Worker& worker) {
         if (streak_.fetch_add(1, std::memory_order_relaxed) == watch_after) begin_watching();
         if (waiting_.load() == 0 && (may_block(message) || is_large_transfer(message)))
             promote_one();
-        sink_.run(worker, message, *this);
+        sink_.run(reader.worker, message, *this);
+        reader.may_forget.store(false);
         if (rest_us_ > 0 && is_forget(message)) ::usleep(rest_us_);
     }
 }
 
 /// Takes the next request: at once, by polling, or after a sleep.
-DeviceTransport::Wait DeviceTransport::wait_for_request(Worker& worker, Tether& tether,
+DeviceTransport::Wait DeviceTransport::wait_for_request(Reader& reader, Tether& tether,
                                                         size_t& got) {
     auto take = [&](ssize_t size) {
         got = static_cast<size_t>(std::max<ssize_t>(size, 0));
@@ -240,7 +278,7 @@ DeviceTransport::Wait DeviceTransport::wait_for_request(Worker& worker, Tether& 
     if (stopping_.load(std::memory_order_relaxed)) return Wait::end;
     // On its client's CPU the client must run first.
     if (!tether.tied())
-        if (const ssize_t size = read_message(worker)) return take(size);
+        if (const ssize_t size = read_message(reader)) return take(size);
 
     waiting_.fetch_add(1);
     for (;;) {
@@ -250,7 +288,7 @@ DeviceTransport::Wait DeviceTransport::wait_for_request(Worker& worker, Tether& 
         const uint64_t start = polls ? host::real_clock().monotonic_ns() : 0;
         while (polls && size == 0 && host::real_clock().monotonic_ns() - start < poll_ns_) {
             ::sched_yield(); // the client may be waiting for this CPU
-            size = read_message(worker);
+            size = read_message(reader);
         }
         unsigned credit = poll_credit_.load(std::memory_order_relaxed);
         if (polls && size > 0 && credit < 8) poll_credit_.store(credit + 1);
@@ -261,7 +299,7 @@ DeviceTransport::Wait DeviceTransport::wait_for_request(Worker& worker, Tether& 
             if (sleep_for_request() == Wait::end)
                 size = -1;
             else
-                size = read_message(worker);
+                size = read_message(reader);
         }
         if (size == 0) continue; // another reader took it
         waiting_.fetch_sub(1);

@@ -120,6 +120,7 @@ void Adapter::Requests::access(fuse_req_t req, fuse_ino_t id, int mask) {
 
 void Adapter::Requests::statfs(fuse_req_t req, fuse_ino_t) {
     answer(req, [&](Adapter& self) -> Result<void> {
+        self.host_.settle_forgets();
         const StatVfs stat = TRY(self.mount_.statvfs());
         struct statvfs st = {};
         st.f_bsize = stat.block_size;

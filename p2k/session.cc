@@ -135,15 +135,14 @@ FailureOr<void> Session::serve() {
     if (auto started = anchor_.start(); !started.ok())
         return Failure(started.error(), "cannot start threads");
     if (uring_) {
-        if (auto started = uring_->start(); !started.ok())
-            return Failure(started.error(), "cannot start threads");
         limits.threads = limits.threads ? limits.threads : 2; // for forgets
         limits.poll_us = 0;
         limits.rest_us = forgets_rest_us;
     }
     device_ = make_device_transport(fd_, *this, limits, anchor_);
-    if (auto started = device_->start(); !started.ok())
-        return Failure(started.error(), "cannot start threads");
+    for (Transport* transport : {device_.get(), uring_.get()})
+        if (auto started = transport ? transport->start() : Result<void>(); !started.ok())
+            return Failure(started.error(), "cannot start threads");
     raise_read_ahead(mountpoint_, options_.adapter.max_write);
     return {};
 }

@@ -52,6 +52,7 @@ public:
     // RequestHost
     RequestThread& this_thread() override;
     std::string counters_json() override;
+    void settle_forgets() override { device_->settle_forgets(); }
     void forget_attributes(NodeId id) override;
 
     // RequestSink

@@ -41,6 +41,8 @@ public:
     virtual Result<void> prepare() { return {}; }
     /// EAGAIN (no threads), ENOMEM.
     virtual Result<void> start() = 0;
+    /// See RequestHost. Called by a thread that runs a request.
+    virtual void settle_forgets() {}
     /// Ends and joins the threads. Answers of requests that run are still sent.
     virtual void stop() = 0;
 };

@@ -86,9 +86,6 @@ public:
     virtual bool asks_at_open() const = 0;
     /// The open flag by which write(2) itself says ENOSPC; the host may keep data back else.
     virtual int write_through() const { return 0; }
-    /// Files that are gone have been let go, in the background too, as far as that is seen by
-    /// `settled`, which is asked again for a while.
-    virtual bool eventually(FunctionRef<bool()> settled) { return settled(); }
 
     virtual Result<std::unique_ptr<OpenFile>> open(const User&, std::string_view path, int flags,
                                                    uint32_t mode) = 0;
@@ -185,16 +182,11 @@ public:
     bool is_ours() const { return backend_.is_ours(); }
     bool asks_at_open() const { return backend_.asks_at_open(); }
     int write_through() const { return backend_.write_through(); }
-    /// As many blocks and inodes are free again as before. Over a mount it may be more: what was
-    /// gone before is let go in the background, too.
+    /// As many blocks and inodes are free again as before.
     bool space_is_back(const StatVfs& before) {
-        return backend_.eventually([&] {
-            const StatVfs now = statvfs().take();
-            const uint64_t files = traits.counts_inodes ? now.files_free : before.files_free;
-            if (is_direct())
-                return now.blocks_free == before.blocks_free && files == before.files_free;
-            return now.blocks_free >= before.blocks_free && files >= before.files_free;
-        });
+        const StatVfs now = statvfs().take();
+        return now.blocks_free == before.blocks_free &&
+               (!traits.counts_inodes || now.files_free == before.files_free);
     }
 
     // Whole files: made when missing, emptied before.

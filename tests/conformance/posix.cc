@@ -214,16 +214,6 @@ public:
     bool is_ours() const override { return volume_.driver() == Volume::Driver::daemon; }
     bool asks_at_open() const override { return !is_ours(); }
     int write_through() const override { return is_ours() ? O_DIRECT : 0; }
-    bool eventually(FunctionRef<bool()> settled) override {
-        // The host forgets inodes in its own time.
-        for (int attempt = 0; attempt < 200; ++attempt) {
-            if (settled()) return true;
-            const struct timespec pause { 0, 25'000'000 };
-            ::nanosleep(&pause, nullptr);
-        }
-        return false;
-    }
-
     Result<std::unique_ptr<OpenFile>> open(const User& user, std::string_view path, int flags,
                                            uint32_t mode) override {
         ActAs act(user);

@@ -85,6 +85,23 @@ def uring_offered():
         return False
 
 
+@contextlib.contextmanager
+def uring_switched_on():
+    """Root switches it on, and back."""
+    before = uring_offered()
+    if not before:
+        if not os.access(URING, os.W_OK):
+            raise Skip("FUSE over io_uring is off, and not ours to switch on")
+        with open(URING, "w", encoding="ascii") as switch:
+            switch.write("Y")
+    try:
+        yield
+    finally:
+        if not before:
+            with open(URING, "w", encoding="ascii") as switch:
+                switch.write("N")
+
+
 class Scratch:
     """A folder for one test, with everything that was mounted below it taken away at the end."""
 

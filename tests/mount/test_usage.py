@@ -1,12 +1,11 @@
 # Command lines: what is refused, in which words, with which exit code of mount(8), and that nothing
 # has changed then.
-import contextlib
 import os
 import subprocess
 import sys
 
-from harness import (NOBODY, ROOT, URING, Skip, as_user, check, counters, equal, fuse_mount, main,
-                     mounted, need_user_mounts, refused, run, tool, uring_offered)
+from harness import (NOBODY, ROOT, as_user, check, counters, equal, fuse_mount, main, mounted,
+                     need_user_mounts, refused, run, tool, uring_offered, uring_switched_on)
 
 
 def tmpfs(*arguments):
@@ -112,23 +111,6 @@ def test_transport_that_the_host_lacks(scratch):
     elsewhere = scratch.folder("auto")
     with fuse_mount(scratch, "rump_tmpfs", options=["transport=auto"], mountpoint=elsewhere):
         os.mkdir(elsewhere + "/d")
-
-
-@contextlib.contextmanager
-def uring_switched_on():
-    """Root switches it on, and back."""
-    before = uring_offered()
-    if not before:
-        if not os.access(URING, os.W_OK):
-            raise Skip("FUSE over io_uring is off, and not ours to switch on")
-        with open(URING, "w", encoding="ascii") as switch:
-            switch.write("Y")
-    try:
-        yield
-    finally:
-        if not before:
-            with open(URING, "w", encoding="ascii") as switch:
-                switch.write("N")
 
 
 def work(where, seed, rounds):
