@@ -147,9 +147,8 @@ Result<void> remove_victim(Vnode& dir, const Attr& dir_attr, Name name, Vnode& v
     host::ExclusiveGuard guard(victim.lock);
     Attr victim_attr = TRY(attributes(victim));
     TRY(permit_removal(dir, dir_attr, victim, victim_attr, want_dir, cred));
-    auto removed = with_space(dir.mount(), [&] {
-        return want_dir ? dir.rmdir(name, victim) : dir.remove(name, victim);
-    });
+    auto removed = with_space(
+        dir.mount(), [&] { return want_dir ? dir.rmdir(name, victim) : dir.remove(name, victim); });
     if (!removed) {
         if (removed.error() != Errno::notempty) name_unknown(dir, name);
         return removed;

@@ -60,7 +60,7 @@ struct Abilities {
     bool case_sensitive = true, directory_links = true;
     int64_t time_min = 0, time_step = 1;   // seconds, of times that a program sets
     uint64_t file_offset_max = UINT64_MAX; // on small images: where files are written to
-    bool links_of_others = true; // hard links to files of other users
+    bool links_of_others = true;           // hard links to files of other users
 };
 
 Program make_program(uint64_t seed, size_t operations, const Abilities& abilities);

@@ -141,7 +141,8 @@ std::string Side::perform(const Operation& as_given) {
         return bytes.ok() ? digest(*bytes) : std::string(errno_name(bytes.error()));
     }
     case Kind::truncate: {
-        // Whether that is a change: a host that keeps times itself (FUSE's writeback cache) says no.
+        // Whether that is a change: a host that keeps times itself (FUSE's writeback cache) says
+        // no.
         auto before = backend_->stat(user, op.a, true);
         if (before.ok() && before->type == FileType::reg && before->size == op.x)
             return "has this size";

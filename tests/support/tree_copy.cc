@@ -124,7 +124,8 @@ void TreeCopy::out_meta(Vnode& node, const std::string& to) {
         std::vector<std::byte> value(65536);
         auto size = vfs::getxattr(node, name, value, root);
         if (good(size, to + ": " + name) &&
-            lsetxattr(to.c_str(), name.c_str(), value.data(), *size, 0) && !reserved_for_root(errno))
+            lsetxattr(to.c_str(), name.c_str(), value.data(), *size, 0) &&
+            !reserved_for_root(errno))
             fail(to + ": " + name, errno);
     }
     good(listed, to);
