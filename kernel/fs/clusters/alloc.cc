@@ -13,6 +13,8 @@ namespace {
 constexpr uint32_t good_run = 64;
 /// Segments that are looked at in search of one run for all that is wanted.
 constexpr uint32_t segments_searched = 3;
+/// Free runs that are looked at: a volume may have nothing but single clusters.
+constexpr uint32_t runs_searched = 64;
 } // namespace
 
 Reservation::~Reservation() { drop(); }
@@ -74,7 +76,7 @@ Result<ClusterRun> Allocator::find(uint32_t goal, uint32_t count) {
     uint32_t start = goal - first_cluster;
     auto total = static_cast<uint32_t>(segments_.size());
     ClusterRun best;
-    uint32_t searched = 0;
+    uint32_t searched = 0, runs = 0;
     // The goal's segment comes up twice: from the goal on, and at last from its beginning.
     for (uint32_t step = 0; step <= total; step++) {
         uint32_t index = (start / segment_clusters + step) % total;
@@ -86,6 +88,7 @@ Result<ClusterRun> Allocator::find(uint32_t goal, uint32_t count) {
             if (run.first.value() == goal || run.count >= count)
                 return ClusterRun{run.first, std::min(run.count, count)};
             if (run.count > best.count) best = run;
+            if (++runs == runs_searched) return best;
         }
         if (best.count > 0 && (best.count >= good_run || ++searched >= segments_searched)) break;
     }

@@ -11,8 +11,16 @@ namespace rump::clusters {
 using host::MutexGuard;
 
 Result<const std::byte*> SlotDirectory::slot(Reader& reader, uint32_t number) {
+    // An entry's pieces may stand before it: looking back must not read twice.
+    if (number == reader.before_slot) return reader.before.data();
     if (number < reader.first_slot || number >= reader.end_slot) {
         Space& space = file_.space();
+        reader.before_slot = UINT32_MAX;
+        if (number != 0 && number == reader.end_slot) {
+            std::memcpy(reader.before.data(), &reader.bytes[reader.bytes.size() - slot_size],
+                        slot_size);
+            reader.before_slot = number - 1;
+        }
         reader.end_slot = 0;
         auto position = TRY(file_.directory_position(uint64_t{number} * slot_size));
         if (!position) return static_cast<const std::byte*>(nullptr);

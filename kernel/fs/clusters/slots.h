@@ -32,10 +32,12 @@ protected:
     /// meanwhile (Space::entries).
     struct Reader {
         std::array<std::byte, 512> bytes;
-        uint32_t first_slot = 0; // slots of `bytes`
+        std::array<std::byte, slot_size> before; // the slot just before them
+        uint32_t before_slot = UINT32_MAX;       // its number, when it is there
+        uint32_t first_slot = 0;                 // slots of `bytes`
         uint32_t end_slot = 0;
         uint64_t base = 0;     // position of first_slot on the device
-        uint64_t position = 0; // of the slot that was read last
+        uint64_t position = 0; // of the slot of `bytes` that was read last
         uint32_t seen = 0;     // all slots before it were read
     };
 
@@ -91,7 +93,7 @@ private:
     Result<uint32_t> longest_run(uint32_t from, uint32_t to);
 
     /// Directories of more slots than this get an index.
-    static constexpr uint32_t index_worth_slots = 160;
+    static constexpr uint32_t index_worth_slots = 32;
     static constexpr uint32_t room_slots = 64;
     const uint32_t slots_max_;
 };

@@ -75,7 +75,7 @@ Result<Directory::SlotRange> Directory::next_used(Reader& reader, uint32_t from)
 /// Collects the pieces before an entry: order 1 next to it, and up; the one with the mark is the
 /// last.
 Result<void> Directory::assemble(Reader& reader, Entry& out) {
-    uint8_t checksum = short_name_checksum(out.short_name());
+    uint8_t checksum = 0;
     for (uint32_t order = 1; order <= disk::long_entries_max && order <= out.slot; order++) {
         const std::byte* bytes = TRY(slot(reader, out.slot - order));
         if (!bytes) return {};
@@ -83,9 +83,10 @@ Result<void> Directory::assemble(Reader& reader, Entry& out) {
         bool last = piece.order & disk::long_last;
         if (bytes[0] == std::byte{disk::name_deleted} ||
             (piece.order & ~disk::long_last) != order ||
-            (piece.attributes & disk::attr_long_mask) != disk::attr_long_name ||
-            piece.checksum != checksum)
+            (piece.attributes & disk::attr_long_mask) != disk::attr_long_name)
             return {};
+        if (order == 1) checksum = short_name_checksum(out.short_name());
+        if (piece.checksum != checksum) return {};
         size_t at = size_t{order - 1} * disk::long_units_per_entry;
         decode_long_entry(piece, std::span<char16_t, disk::long_units_per_entry>(
                                      out.long_name.units.data() + at, disk::long_units_per_entry));
