@@ -226,11 +226,7 @@ CONFORMANCE("space and inodes are the same after a remount") {
     fs.reopen();
     const StatVfs after = fs.statvfs().take();
     CHECK(after.blocks == before.blocks);
-    // Over a mount, what was unlinked may be let go a little later.
-    if (fs.is_direct())
-        CHECK(after.blocks_free == before.blocks_free);
-    else
-        CHECK(after.blocks_free >= before.blocks_free);
+    CHECK(after.blocks_free == before.blocks_free);
     CHECK(after.files_free == before.files_free);
 }
 

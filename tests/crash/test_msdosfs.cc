@@ -88,14 +88,18 @@ void explore(const Format& format) {
     subject.symlinks = false;
     subject.check = [&](host::BlockDevice& device) { return judge(type, device); };
     if (auto outside = outside_look(type.name())) subject.look_at_cut = outside;
-    subject.directory_renames = false;
-    crash::explore_cuts(subject, 100, test::long_run().seed);
-    // A rename whose two entries stand in different sectors can be cut in between: then a directory
-    // has two names, and under the second one that is met nothing can be read until a check has
-    // run.
-    subject.directory_renames = true;
-    subject.ordered = false;
-    crash::explore_cuts(subject, 50, test::long_run().seed);
+    const test::LongRun& run = test::long_run();
+    for (uint64_t i = 0; i < run.workloads.value_or(1); ++i) {
+        subject.directory_renames = false;
+        subject.ordered = true;
+        crash::explore_cuts(subject, 100, run.seed + i);
+        // A rename whose two entries stand in different sectors can be cut in between: then a
+        // directory has two names, and under the second one that is met nothing can be read until a
+        // check has run.
+        subject.directory_renames = true;
+        subject.ordered = false;
+        crash::explore_cuts(subject, 50, run.seed + i);
+    }
 }
 
 } // namespace
