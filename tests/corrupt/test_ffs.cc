@@ -39,6 +39,8 @@ std::vector<std::byte> filled_image(const Format& f) {
     set("b", "8k");
     set("f", "1k");
     if (f.log) set("l", "512k");
+    if (f.log && *f.format == '2') // NetBSD's, which has attributes only where it is said
+        REQUIRE(options.set(type().newfs_options(), "ea", std::nullopt).ok());
     REQUIRE(type().newfs(kernel, raw, options).ok());
     MountArgs args;
     args.device = std::move(device);

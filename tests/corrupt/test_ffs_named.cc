@@ -147,7 +147,7 @@ void fill(Mount& mount, Image& image) {
     note("fast", *vfs::symlink(*top, "fast", "file", root));
     note("slow", *vfs::symlink(*top, "slow", std::string(200, 's'), root));
     note("attr", make(*top, "attr", 10));
-    if (!image.geo().ufs2) return;
+    if (!image.geo().attributes) return;
     const std::vector<std::byte> value(300, std::byte{'v'});
     REQUIRE(vfs::setxattr(**vfs::lookup(*top, "attr", root), "user.x", value, XattrSet::any, root)
                 .ok());

@@ -6,7 +6,7 @@ import sys
 from harness import (NOBODY, ROOT, as_user, check, equal, fuse_mount, has_daemon, main, need_root,
                      need_user_mounts, run, tool, ukfs)
 
-LAYOUTS = ("O=1,B=be,b=8k,f=1k,l=1m", "O=1,B=le,b=16k,f=2k", "O=2,B=le,b=32k,f=4k", "O=2,B=be,b=16k,f=2k,l=1m")
+LAYOUTS = ("O=1,B=be,b=8k,f=1k,l=1m", "O=1,B=le,b=16k,f=2k", "O=2,B=le,b=32k,f=4k", "O=2,B=be,b=16k,f=2k,l=1m,ea")
 
 
 def images(scratch, owner=None):

@@ -43,10 +43,14 @@ void make_ffs(host::BlockDevice& device, const FfsLayout& layout, const NewfsOpt
     NewfsOptions all{
         {"O", layout.format}, {"B", layout.order}, {"b", layout.block}, {"f", layout.fragment}};
     if (layout.log) all.emplace_back("l", "1m");
+    // A log is NetBSD's, whose UFS2 has attributes only if it says so.
+    if (layout.log && layout.format == "2") all.emplace_back("ea", "");
     all.insert(all.end(), more.begin(), more.end());
     OptionSet options;
     for (const auto& [name, value] : all)
-        if (auto set = options.set(ffs::type().newfs_options(), name, value); !set)
+        if (auto set = options.set(ffs::type().newfs_options(), name,
+                                   name == "ea" ? std::nullopt : std::optional(value));
+            !set)
             throw std::runtime_error("newfs: " + set.error().text);
     host::SeededRandom random(3);
     KernelConfig config;

@@ -29,7 +29,9 @@ std::unique_ptr<host::BlockDevice> make(uint64_t bytes, const Options& options) 
     Kernel kernel;
     OptionSet set;
     for (const auto& [name, value] : options)
-        REQUIRE(set.set(type().newfs_options(), name, value).ok());
+        REQUIRE(set.set(type().newfs_options(), name,
+                        name == "ea" ? std::nullopt : std::optional<std::string_view>(value))
+                    .ok());
     auto made = type().newfs(kernel, *device, set);
     if (!made) FAIL(made.error().text);
     return device;
@@ -393,4 +395,37 @@ TEST_CASE("directories of FreeBSD know how deep they are") {
     CHECK(o.get(dinode(*device, numbers[1]).freelink) == 2);
     CHECK(o.get(dinode(*device, numbers[2]).freelink) == 1);
     CHECK(check(*device) == nothing);
+}
+
+TEST_CASE("a UFS2 that NetBSD or OpenBSD has mounted gets no attributes") {
+    const auto setting = [](host::BlockDevice& device) {
+        Kernel kernel;
+        Mount& mount = mount_on(kernel, device);
+        VnodeRef file = *vfs::create(**mount.root(), "f", {FileType::reg, 0644, 0, {}}, root);
+        const auto value = std::as_bytes(std::span("value", 5));
+        const auto set = vfs::setxattr(*file, "user.a", value, XattrSet::any, root);
+        file = {};
+        REQUIRE(kernel.unmount(mount, false).ok());
+        CHECK(check(device) == nothing);
+        return set.ok() ? 0 : to_int(set.error());
+    };
+    const auto mounted_on = [](host::BlockDevice& device, auto change) {
+        disk::Superblock sb = superblock(device);
+        sb.fsmnt[0] = '/';
+        change(sb);
+        REQUIRE(device.write(disk::superblock_ufs2, std::as_bytes(std::span(&sb, 1))).ok());
+    };
+    auto fresh = make(16u << 20, {{"O", "2"}});
+    CHECK(setting(*fresh) == 0);
+    auto netbsd = make(16u << 20, {{"O", "2"}});
+    mounted_on(*netbsd, [](disk::Superblock&) {});
+    CHECK(setting(*netbsd) == EOPNOTSUPP);
+    auto freebsd = make(16u << 20, {{"O", "2"}});
+    mounted_on(*freebsd,
+               [](disk::Superblock& sb) { ByteOrder(std::endian::little).set(sb.mtime, 1); });
+    CHECK(setting(*freebsd) == 0);
+    auto logged = make(16u << 20, {{"O", "2"}, {"l", "1m"}});
+    CHECK(setting(*logged) == EOPNOTSUPP);
+    auto marked = make(16u << 20, {{"O", "2"}, {"l", "1m"}, {"ea", ""}});
+    CHECK(setting(*marked) == 0);
 }

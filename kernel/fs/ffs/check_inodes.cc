@@ -155,7 +155,7 @@ Result<void> Checker::claim_file(Claim& c) {
 
 /// An inode that is free has neither size nor addresses: other systems trust that.
 Result<void> Checker::partial_inode(uint64_t number, const InodeState& s) {
-    const bool empty = s.size == 0 && s.extsize == 0 && all_zero(map_of(geo_, s));
+    const bool empty = s.size == 0 && s.blocks == 0 && s.extsize == 0 && all_zero(map_of(geo_, s));
     if (empty ||
         !found("inode-partial", inode_place(number), "is free, and has a size or blocks", true))
         return {};

@@ -210,6 +210,8 @@ void read_flags(Geometry& g, const Superblock& sb) {
         g.metackhash = o.get(sb.metackhash);
     g.freebsd = g.updated && !g.netbsd &&
                 (o.get(sb.sblockactualloc) != 0 || o.get(sb.mtime) != 0 || g.metackhash != 0);
+    const bool mounted_elsewhere = sb.fsmnt[0] != 0; // by a kernel that is not FreeBSD's
+    g.attributes = g.ea_magic || g.freebsd || (g.ufs2 && !g.netbsd && !mounted_elsewhere);
     if (g.updated)
         for (const auto& ino : sb.snapinum)
             if (o.get(ino) != 0) g.snapshots = true;

@@ -58,6 +58,9 @@ public:
     uint32_t metackhash = 0; // check hashes that are kept
     bool netbsd = false;     // flags above 0x80 are NetBSD's
     bool freebsd = false;    // FreeBSD's fields of the superblock are in use
+    /// Inodes may get attributes. Not in a UFS2 that NetBSD or OpenBSD has had and that does not
+    /// say so: they know none there, and NetBSD's fsck takes them away, and the file's permissions.
+    bool attributes = false;
     std::optional<LogPlace> log;
     bool log_flag = false; // NetBSD: in use, or was when the system went down
     bool quota2 = false;

@@ -25,7 +25,7 @@ namespace {
 
 Mount::Traits ffs_traits(const Geometry& geo) {
     Mount::Traits traits;
-    traits.posix_acl = geo.ufs2;
+    traits.posix_acl = geo.attributes;
     traits.max_file_size = geo.max_file_size;
     traits.link_max = 32767;
     return traits;

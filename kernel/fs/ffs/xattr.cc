@@ -255,6 +255,7 @@ Result<std::vector<std::byte>> get_attribute(Inode& inode, std::string_view name
 Result<void> set_attribute(Transaction& tx, Inode& inode, std::string_view name,
                            std::span<const std::byte> value, XattrSet how) {
     const Geometry& geo = inode.volume().geo;
+    if (!geo.attributes) return Errno::opnotsupp;
     StoredName stored = TRY(stored_name(geo, name));
     auto area = TRY(read_area(inode));
     std::vector<std::byte> converted;
