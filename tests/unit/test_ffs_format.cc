@@ -2,6 +2,7 @@
 // makes of a log. The expected numbers were read from file systems that NetBSD made.
 #include "tests/conformance/borrowed_device.h"
 
+#include "kernel/fs/ffs/dir.h"
 #include "kernel/fs/ffs/ffs.h"
 #include "kernel/fs/ffs/geometry.h"
 #include "kernel/fs/ffs/group.h"
@@ -428,4 +429,47 @@ TEST_CASE("a UFS2 that NetBSD or OpenBSD has mounted gets no attributes") {
     CHECK(setting(*logged) == EOPNOTSUPP);
     auto marked = make(16u << 20, {{"O", "2"}, {"l", "1m"}, {"ea", ""}});
     CHECK(setting(*marked) == 0);
+}
+
+TEST_CASE("Apple's UFS, which a label tells, has directories of 1 KiB chunks") {
+    auto device = make(16u << 20, {{"O", "1"}, {"B", "be"}, {"b", "8k"}, {"f", "1k"}});
+    // The label; a root of one such chunk; the rest of the difference is mended by check.
+    be32 label;
+    label = disk::apple_label_magic;
+    REQUIRE(device->write(disk::apple_label_offset, std::as_bytes(std::span(&label, 1))).ok());
+    Geometry geo = geometry(*device);
+    REQUIRE(read_apple_label(*device, geo).ok());
+    REQUIRE(geo.dirblk == disk::dirblk_apple);
+    const uint64_t at = geo.bytes(geo.inode_block(2)) + geo.inode_offset(2);
+    std::vector<std::byte> raw(geo.inode_size);
+    REQUIRE(device->read(at, raw).ok());
+    InodeState s = decode_inode(geo, raw);
+    s.size = geo.dirblk;
+    encode_inode(geo, s, s.nlink, raw);
+    REQUIRE(device->write(at, raw).ok());
+    std::vector<std::byte> chunk(geo.dirblk);
+    put_dots(geo, chunk, 2, 2);
+    const uint64_t root_block = get_address(geo, s.area, 0);
+    REQUIRE(device->write(geo.bytes(FragNumber(root_block)), chunk).ok());
+    CHECK(check(*device) == std::vector<std::string>(geo.ncg, "group-header"));
+    check(*device, true);
+    CHECK(check(*device) == nothing);
+    {
+        Kernel kernel;
+        Mount& mount = mount_on(kernel, *device);
+        for (int i = 0; i < 300; ++i)
+            REQUIRE(vfs::create(**mount.root(), "a longer name " + std::to_string(i),
+                                {FileType::reg, 0644, 0, {}}, root)
+                        .ok());
+        for (int i = 0; i < 300; i += 3)
+            REQUIRE(vfs::unlink(**mount.root(), "a longer name " + std::to_string(i), root).ok());
+        CHECK((*vfs::getattr(**mount.root())).size % geo.dirblk == 0);
+        REQUIRE(kernel.unmount(mount, false).ok());
+    }
+    CHECK(check(*device) == nothing);
+    Kernel kernel;
+    Mount& mount = mount_on(kernel, *device);
+    CHECK(vfs::lookup(**mount.root(), "a longer name 299", root).ok());
+    CHECK_FALSE(vfs::lookup(**mount.root(), "a longer name 297", root).ok());
+    REQUIRE(kernel.unmount(mount, false).ok());
 }

@@ -296,3 +296,24 @@ TEST_CASE("what is larger than the log goes past it, and a cut in between asks f
     }
     CHECK(partly > 0);
 }
+
+TEST_CASE("the space of a removed file counts as free at once") {
+    auto device = host::make_memory_device(8u << 20);
+    test::make_ffs(*device, {"1", "le", "8k", "1k"});
+    Kernel kernel;
+    Mount* mount = test::mount_ffs(kernel, *device);
+    REQUIRE(mount->sync().ok());
+    const StatVfs empty = *mount->statvfs();
+    {
+        VnodeRef top = *mount->root();
+        make_file(*top, "f", 300'000, 'x');
+        REQUIRE(mount->sync().ok());
+        REQUIRE(vfs::unlink(*top, "f", root).ok());
+    }
+    for (const bool synced : {false, true}) {
+        if (synced) REQUIRE(mount->sync().ok());
+        CHECK(mount->statvfs()->blocks_free == empty.blocks_free);
+        CHECK(mount->statvfs()->files_free == empty.files_free);
+    }
+    REQUIRE(kernel.unmount(*mount, false).ok());
+}

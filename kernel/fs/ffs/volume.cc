@@ -169,7 +169,7 @@ Result<void> Volume::collect(Transaction& tx) {
 void Volume::committed(Transaction& tx) {
     std::vector<Freed> freed;
     std::vector<Inode*> deferred;
-    std::vector<uint64_t> doomed;
+    std::vector<Doomed> doomed;
     {
         MutexGuard guard(mutex_);
         freed.swap(sealed_);
@@ -190,11 +190,13 @@ void Volume::committed(Transaction& tx) {
             .fetch_sub(f.frags != 0 ? f.frags : 1, std::memory_order_relaxed);
     }
     if (logged_) alloc.lift_embargo();
-    for (uint64_t number : doomed) {
-        (void)reap_doomed(tx, number);
+    for (const Doomed& d : doomed) {
+        (void)reap_doomed(tx, d.number);
         pending_.fetch_sub(1, std::memory_order_relaxed);
+        pending_inodes_.fetch_sub(1, std::memory_order_relaxed);
+        pending_frags_.fetch_sub(d.frags, std::memory_order_relaxed);
         MutexGuard guard(mutex_);
-        doomed_.erase(number);
+        doomed_.erase(d.number);
     }
 }
 
@@ -305,7 +307,10 @@ Result<void> Volume::reap(Inode& inode) {
     }
     // Its last name may still be on the device: it goes after that.
     MutexGuard guard(mutex_);
-    doomed_open_.push_back(inode.number());
+    const uint64_t frags = std::min(inode.state.blocks >> (geo.fshift - 9), geo.size);
+    doomed_open_.push_back({inode.number(), frags});
+    pending_inodes_.fetch_add(1, std::memory_order_relaxed);
+    pending_frags_.fetch_add(frags, std::memory_order_relaxed);
     doomed_.insert(inode.number());
     pending_.fetch_add(1, std::memory_order_relaxed);
     tx.done();

@@ -125,8 +125,11 @@ private:
     std::vector<Inode*> dirty_ GUARDED_BY(mutex_);
     std::vector<Inode*> deferred_ GUARDED_BY(mutex_); // sealed link counts
     std::vector<Freed> open_ GUARDED_BY(mutex_), sealed_ GUARDED_BY(mutex_);
-    // Inodes whose state is in their buffers and that wait for their last name.
-    std::vector<uint64_t> doomed_open_ GUARDED_BY(mutex_), doomed_sealed_ GUARDED_BY(mutex_);
+    /// Waits for its last name; its state is in its buffer.
+    struct Doomed {
+        uint64_t number, frags;
+    };
+    std::vector<Doomed> doomed_open_ GUARDED_BY(mutex_), doomed_sealed_ GUARDED_BY(mutex_);
     std::unordered_set<uint64_t> doomed_ GUARDED_BY(mutex_);
     std::map<uint64_t, uint16_t> unlinked_ GUARDED_BY(mutex_);
 };
