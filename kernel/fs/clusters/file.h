@@ -50,6 +50,7 @@ public:
     virtual ~ClusterFile() = default;
 
     Space& space() const { return space_; }
+    const FileFormat& format() const { return format_; }
     InodeNumber number() const { return number_; }
     bool is_directory() const { return directory_; }
     bool is_root() const { return root_; }

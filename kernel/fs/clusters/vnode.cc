@@ -1,9 +1,12 @@
 // Attributes and data. See vnode.h.
 #include "kernel/fs/clusters/vnode.h"
 
+#include "kernel/fs/clusters/slots.h"
 #include "kernel/kern/kernel.h"
 #include "kernel/vfs/epoch.h"
 #include "kernel/vfs/generic_io.h"
+
+#include <fmt/format.h>
 
 namespace rump::clusters {
 
@@ -11,6 +14,8 @@ namespace {
 constexpr uint32_t write_bits = 0222;
 /// A gap behind a file's end that is larger than this is filled in transactions of its own.
 constexpr uint64_t gap_in_one = 8u << 20;
+/// Cookies: 1 behind ".", 2 behind "..", then the slot behind an entry's, and 2.
+constexpr uint64_t cookie_base = 2;
 } // namespace
 
 ClusterVnode::ClusterVnode(Mount& mount, std::shared_ptr<ClusterFile> file, uint32_t generation)
@@ -30,6 +35,64 @@ Result<VnodeRef> ClusterVnode::symlink(Name, std::string_view, const NewNode&) {
     return Errno::perm;
 }
 Result<void> ClusterVnode::link(Name, Vnode&) { return Errno::perm; }
+
+// --- names --------------------------------------------------------------------------------------
+
+Result<void> ClusterVnode::readdir(uint64_t cookie, DirSink sink) {
+    ASSERT(lock.held());
+    if (cookie > file_->format().directory_bytes_max / SlotDirectory::slot_size + cookie_base)
+        return Errno::inval;
+    if (cookie == 0) {
+        if (!sink({number(), FileType::dir, ".", 1})) return {};
+        cookie = 1;
+    }
+    if (cookie == 1) {
+        InodeNumber above = number();
+        if (!file_->is_root() && !unlinked()) above = TRY(parent());
+        if (!sink({above, FileType::dir, "..", 2})) return {};
+        cookie = 2;
+    }
+    if (unlinked()) return {};
+    Listed entry;
+    for (auto slot = static_cast<uint32_t>(cookie - cookie_base); TRY(next_listed(slot, entry));
+         slot = entry.slot + 1) {
+        if (entry.name.empty()) {
+            (void)mount().corrupt(fmt::format("{}, slot {}: a name that no file can have",
+                                              file_->label(), entry.slot));
+            continue;
+        }
+        DirEntry out;
+        out.number = space().numbers.at(entry.position);
+        out.type = entry.directory ? FileType::dir : FileType::reg;
+        out.name = entry.name;
+        out.next_cookie = uint64_t{entry.slot} + 1 + cookie_base;
+        if (!sink(out)) return {};
+    }
+    return {};
+}
+
+Result<void> ClusterVnode::remove(Name name, Vnode& victim) {
+    ASSERT(lock.held_exclusive() && victim.lock.held_exclusive());
+    return remove_entry(name, victim);
+}
+
+Result<void> ClusterVnode::rmdir(Name name, Vnode& victim) {
+    ASSERT(lock.held_exclusive() && victim.lock.held_exclusive());
+    if (TRY(static_cast<ClusterVnode&>(victim).has_entries())) return Errno::notempty;
+    return remove_entry(name, victim);
+}
+
+Result<void> ClusterVnode::rename(const RenameArgs& args) {
+    ASSERT(lock.held_exclusive() && args.to_dir.lock.held_exclusive() &&
+           args.source.lock.held_exclusive());
+    // Two entries cannot change places in a way that a cut leaves both files with a name.
+    if (args.exchange) return Errno::inval;
+    if (!args.target) return move(args);
+    auto& target = static_cast<ClusterVnode&>(*args.target);
+    if (target.is_dir() && TRY(target.has_entries())) return Errno::notempty;
+    return replace(args);
+}
+
 Result<void> ClusterVnode::inactive() { return file_->release_clusters(); }
 
 // --- attributes ---------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 // ClusterVnode: the vnode operations that do not depend on what a directory entry looks like: data,
-// attributes, the attribute bits of DOS as an extended attribute.
+// attributes, the attribute bits of DOS as an extended attribute, and of names what leads to the
+// formats' own entries.
 #pragma once
 
 #include "kernel/fs/clusters/file.h"
@@ -14,6 +15,10 @@ public:
 
     Result<VnodeRef> symlink(Name name, std::string_view target, const NewNode& node) override;
     Result<void> link(Name name, Vnode& target) override;
+    Result<void> readdir(uint64_t cookie, DirSink sink) override;
+    Result<void> remove(Name name, Vnode& victim) override;
+    Result<void> rmdir(Name name, Vnode& victim) override;
+    Result<void> rename(const RenameArgs& args) override;
     Result<Attr> getattr() override;
     Result<void> setattr(const AttrChange& change) override;
     Result<void> fsync(bool data_only) override;
@@ -40,6 +45,24 @@ protected:
     Timespec now() const;
     /// The time of change of a directory. Within a transaction.
     void touch();
+
+    // --- a directory's entries, as each format has them -----------------------------------------
+
+    struct Listed {
+        uint32_t slot = 0;     // a later listing goes on behind it
+        uint64_t position = 0; // on the device
+        bool directory = false;
+        std::string name; // empty: no name that a file can have
+    };
+    /// The first entry at `slot` or behind it. False: there is none. EIO, EUCLEAN.
+    virtual Result<bool> next_listed(uint32_t slot, Listed& out) = 0;
+    virtual Result<bool> has_entries() = 0;
+    /// The number of the directory that this one's entry lies in. ESTALE, EIO.
+    virtual Result<InodeNumber> parent() = 0;
+    virtual Result<void> remove_entry(Name name, Vnode& victim) = 0;
+    /// rename to a name that another file has, which is let go, and to one that none has.
+    virtual Result<void> replace(const RenameArgs& args) = 0;
+    virtual Result<void> move(const RenameArgs& args) = 0;
 
 private:
     const std::shared_ptr<ClusterFile> file_;

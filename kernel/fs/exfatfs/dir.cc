@@ -111,11 +111,6 @@ Result<bool> Directory::read_at(uint32_t number, Entry& out) {
     return !TRY(assemble(reader, out));
 }
 
-Result<bool> Directory::empty() {
-    Entry entry;
-    return !TRY(next(0, entry));
-}
-
 Result<SetPlace> Directory::place_of(uint32_t number, uint32_t count) {
     SetPlace place;
     for (uint32_t i = 0; i < count; i++) {

@@ -37,7 +37,6 @@ public:
     Result<bool> read_at(uint32_t slot, Entry& out);
     /// The set whose name folds to `folded`. False: there is none.
     Result<bool> find(std::u16string_view folded, Entry& out);
-    Result<bool> empty();
     /// Where its entries are. EIO, EUCLEAN.
     Result<SetPlace> place_of(uint32_t slot, uint32_t count);
     Result<SetPlace> place_of(const Entry& entry) { return place_of(entry.slot, entry.count); }

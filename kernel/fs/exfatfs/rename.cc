@@ -13,7 +13,6 @@ Result<void> ExfatVnode::replace(const RenameArgs& args) {
     Node& source = node_of(args.source);
     Node& target = node_of(*args.target);
     Node& to_dir = node_of(args.to_dir);
-    if (target.is_directory() && !TRY(Directory(target).empty())) return Errno::notempty;
     Directory from(node()), to(to_dir);
     Entry old_entry, new_entry;
     auto tx = TRY(mount().begin());
@@ -66,14 +65,6 @@ Result<void> ExfatVnode::move(const RenameArgs& args) {
     static_cast<ExfatVnode&>(args.to_dir).touch();
     tx.done();
     return {};
-}
-
-Result<void> ExfatVnode::rename(const RenameArgs& args) {
-    ASSERT(lock.held_exclusive() && args.to_dir.lock.held_exclusive() &&
-           args.source.lock.held_exclusive());
-    // Two entries cannot change places in a way that a cut leaves both files with a name.
-    if (args.exchange) return Errno::inval;
-    return args.target ? replace(args) : move(args);
 }
 
 } // namespace rump::exfatfs

@@ -98,7 +98,8 @@ void ExfatVnode::free_extras(std::span<const disk::Entry> extras) {
     }
 }
 
-Result<void> ExfatVnode::remove_entry(Name name, Node& victim) {
+Result<void> ExfatVnode::remove_entry(Name name, Vnode& of) {
+    Node& victim = node_of(of);
     Directory directory(node());
     Entry entry;
     auto tx = TRY(mount().begin());
@@ -110,17 +111,6 @@ Result<void> ExfatVnode::remove_entry(Name name, Node& victim) {
     free_extras(extras);
     tx.done();
     return {};
-}
-
-Result<void> ExfatVnode::remove(Name name, Vnode& victim) {
-    ASSERT(lock.held_exclusive() && victim.lock.held_exclusive());
-    return remove_entry(name, node_of(victim));
-}
-
-Result<void> ExfatVnode::rmdir(Name name, Vnode& victim) {
-    ASSERT(lock.held_exclusive() && victim.lock.held_exclusive());
-    if (!TRY(Directory(node_of(victim)).empty())) return Errno::notempty;
-    return remove_entry(name, node_of(victim));
 }
 
 } // namespace rump::exfatfs

@@ -11,25 +11,25 @@ public:
     ExfatVnode(ExfatMount& mount, std::shared_ptr<Node> node, uint32_t generation);
     Node& node() const { return static_cast<Node&>(file()); }
 
-    // lookup.cc
     Result<VnodeRef> lookup(Name name) override;
-    Result<void> readdir(uint64_t cookie, DirSink sink) override;
-    // vnops.cc
     Result<VnodeRef> create(Name name, const NewNode& node) override;
     Result<VnodeRef> mkdir(Name name, const NewNode& node) override;
-    Result<void> remove(Name name, Vnode& victim) override;
-    Result<void> rmdir(Name name, Vnode& victim) override;
-    // rename.cc
-    Result<void> rename(const RenameArgs& args) override;
 
 private:
+    // lookup.cc
+    Result<bool> next_listed(uint32_t slot, Listed& out) override;
+    Result<bool> has_entries() override;
+    Result<InodeNumber> parent() override;
+    // vnops.cc
+    Result<void> remove_entry(Name name, Vnode& victim) override;
+    Result<VnodeRef> make(Name name, const SetHead& head, Transaction& tx);
+    void free_extras(std::span<const disk::Entry> extras);
+    // rename.cc
+    Result<void> replace(const RenameArgs& args) override;
+    Result<void> move(const RenameArgs& args) override;
+
     ExfatMount& exfat_mount() const;
     Volume& volume() const { return node().volume(); }
-    Result<VnodeRef> make(Name name, const SetHead& head, Transaction& tx);
-    Result<void> remove_entry(Name name, Node& victim);
-    void free_extras(std::span<const disk::Entry> extras);
-    Result<void> replace(const RenameArgs& args);
-    Result<void> move(const RenameArgs& args);
 };
 
 /// The node of a vnode of this file system.

@@ -114,11 +114,6 @@ Result<bool> Directory::label(Entry& out) {
     }
 }
 
-Result<bool> Directory::empty() {
-    Entry entry;
-    return !TRY(next(0, entry));
-}
-
 void Directory::fold_names(const Entry& entry, NameUnits& long_name, NameUnits& short_name) const {
     const NameRules& rules = volume_.names;
     long_name.size = 0;

@@ -38,7 +38,6 @@ public:
     Result<bool> next(uint32_t slot, Entry& out);
     /// The entry whose long or short name folds to `folded`. False: there is none. EIO, EUCLEAN.
     Result<bool> find(std::u16string_view folded, Entry& out);
-    Result<bool> empty();
 
     struct Made {
         uint64_t position; // of the short entry

@@ -31,7 +31,6 @@ Result<void> MsdosVnode::replace(const RenameArgs& args) {
     Node& source = node_of(args.source);
     Node& target = node_of(*args.target);
     Node& to_dir = node_of(args.to_dir);
-    if (target.is_directory() && !TRY(Directory(target).empty())) return Errno::notempty;
     Directory from(node()), to(to_dir);
     Entry old_entry, new_entry;
     auto tx = TRY(mount().begin());
@@ -88,14 +87,6 @@ Result<void> MsdosVnode::move(const RenameArgs& args) {
     static_cast<MsdosVnode&>(args.to_dir).touch();
     tx.done();
     return {};
-}
-
-Result<void> MsdosVnode::rename(const RenameArgs& args) {
-    ASSERT(lock.held_exclusive() && args.to_dir.lock.held_exclusive() &&
-           args.source.lock.held_exclusive());
-    // Two entries cannot change places in a way that a cut leaves both files with a name.
-    if (args.exchange) return Errno::inval;
-    return args.target ? replace(args) : move(args);
 }
 
 } // namespace rump::msdosfs

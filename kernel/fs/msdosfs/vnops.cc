@@ -95,7 +95,8 @@ Result<VnodeRef> MsdosVnode::mkdir(Name name, const NewNode& node) {
     return try_mkdir(name);
 }
 
-Result<void> MsdosVnode::remove_entry(Name name, Node& victim) {
+Result<void> MsdosVnode::remove_entry(Name name, Vnode& of) {
+    Node& victim = node_of(of);
     Directory directory(node());
     Entry entry;
     auto tx = TRY(mount().begin());
@@ -105,17 +106,6 @@ Result<void> MsdosVnode::remove_entry(Name name, Node& victim) {
     touch();
     tx.done();
     return {};
-}
-
-Result<void> MsdosVnode::remove(Name name, Vnode& victim) {
-    ASSERT(lock.held_exclusive() && victim.lock.held_exclusive());
-    return remove_entry(name, node_of(victim));
-}
-
-Result<void> MsdosVnode::rmdir(Name name, Vnode& victim) {
-    ASSERT(lock.held_exclusive() && victim.lock.held_exclusive());
-    if (!TRY(Directory(node_of(victim)).empty())) return Errno::notempty;
-    return remove_entry(name, node_of(victim));
 }
 
 } // namespace rump::msdosfs
