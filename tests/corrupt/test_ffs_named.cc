@@ -542,13 +542,14 @@ TEST_CASE("a group's maps and counts that lie are found by check, and mended") {
         "summary");
 }
 
-TEST_CASE("check compares the superblock with its copy, and free inodes with nothing") {
-    check_finds(
-        [](Image& i) {
-            const auto at = i.geo().bytes(i.geo().cg_super(i.geo().ncg - 1));
-            i.put(i.at<disk::Superblock>(at).ipg, 1);
-        },
-        "superblock-copy: superblock copy of group");
+TEST_CASE("check compares the superblock with its copies, and free inodes with nothing") {
+    for (const uint32_t cg : {0u, 1u})
+        check_finds(
+            [=](Image& i) {
+                const auto at = i.geo().bytes(i.geo().cg_super(cg));
+                i.put(i.at<disk::Superblock>(at).ipg, 1);
+            },
+            fmt::format("superblock-copy: superblock copy of group {}", cg));
     check_finds(
         [](Image& i) {
             i.inodes["free"] = i.inodes.at("attr") + 1;

@@ -73,7 +73,13 @@ Result<void> Checker::superblocks(std::span<const std::string> wrong_fields) {
     TRY(device_.read(geo_.superblock_offset, bytes));
     if ((geo_.metackhash & disk::ck_superblock) != 0 && superblock_hash(bytes) != o.get(sb_.ckhash))
         found("superblock-check-hash", "superblock", "check hash is wrong", true);
-    const uint64_t place = geo_.bytes(geo_.cg_super(geo_.ncg - 1));
+    for (uint32_t cg = 0; cg < geo_.ncg; ++cg) TRY(superblock_copy(cg));
+    return {};
+}
+
+Result<void> Checker::superblock_copy(uint32_t cg) {
+    const ByteOrder o = geo_.order;
+    const uint64_t place = geo_.bytes(geo_.cg_super(cg));
     disk::Superblock copy;
     TRY(device_.read(place, std::as_writable_bytes(std::span(&copy, 1))));
     using S = disk::Superblock;
@@ -103,10 +109,15 @@ Result<void> Checker::superblocks(std::span<const std::string> wrong_fields) {
     };
     for (const auto& [field, name] : fields) {
         if (o.get(copy.*field) == o.get(sb_.*field)) continue;
-        if (!found("superblock-copy", fmt::format("superblock copy of group {}", geo_.ncg - 1),
+        if (!found("superblock-copy", fmt::format("superblock copy of group {}", cg),
                    fmt::format("{} disagrees with the superblock", name), true))
             return {};
-        std::memcpy(bytes.data(), &sb_, sizeof sb_);
+        std::vector<std::byte> bytes(geo_.superblock_bytes);
+        TRY(device_.read(geo_.superblock_offset, bytes));
+        auto& out = *reinterpret_cast<S*>(bytes.data());
+        out = sb_;
+        if (geo_.freebsd) o.set(out.sblockactualloc, place);
+        if ((geo_.metackhash & disk::ck_superblock) != 0) o.set(out.ckhash, superblock_hash(bytes));
         return device_.write(place, bytes);
     }
     return {};

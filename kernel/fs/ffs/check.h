@@ -50,7 +50,7 @@ public:
     /// mount frees them.
     void set_unlinked(std::unordered_set<uint64_t> numbers) { unlinked_ = std::move(numbers); }
 
-    /// The superblock's check hash, and its copy in the last group. `wrong_fields`: what was said
+    /// The superblock's check hash, and its copies in the groups. `wrong_fields`: what was said
     /// of the fields that the caller has put right.
     Result<void> superblocks(std::span<const std::string> wrong_fields);
     Result<void> blocks_and_sizes();
@@ -70,6 +70,7 @@ private:
                Severity severity = Severity::wrong);
     Result<void> read(uint64_t fragment, std::span<std::byte> out);
     Result<void> write(uint64_t fragment, std::span<const std::byte> bytes);
+    Result<void> superblock_copy(uint32_t cg);
 
     // phase 1 (check_inodes.cc)
 
