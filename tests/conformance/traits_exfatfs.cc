@@ -1,6 +1,7 @@
 // exFAT in every size of sector and cluster (RUMP_NEWFS), judged by fsck.exfat (exfatprogs).
 #include "tests/conformance/newfs_image.h"
 #include "tests/conformance/targets.h"
+#include "tests/conformance/traits_clusters.h"
 
 #include "kernel/fs/registry.h"
 
@@ -15,27 +16,7 @@ constexpr uint64_t megabyte = 1 << 20;
 class ExfatTarget final : public Target {
 public:
     ExfatTarget() : options_(chosen_newfs("cluster=4096")) {
-        traits_.name = "exfatfs";
-        traits_.hard_links = false;
-        traits_.symlinks = false;
-        traits_.special_files = false;
-        traits_.owners = false;
-        traits_.user_xattrs = false; // but for the one of the attributes
-        traits_.privileged_xattrs = false;
-        traits_.posix_acl = false;
-        traits_.case_sensitive = false;
-        traits_.any_bytes = false;
-        traits_.holes = false;
-        traits_.preallocation_behind_end = false;
-        traits_.file_flags = false;
-        traits_.counts_inodes = false;
-        traits_.directory_links = false;
-        traits_.ctime = false;
-        traits_.lasting_handles = false; // a file is where its entry is
-        traits_.exchange = false;
         traits_.time_granularity_ns = 10'000'000; // of access times, two seconds
-        traits_.time_min = 315532800;             // 1980
-        traits_.time_max = 4354819199;            // 2107
     }
     const Traits& traits() const override { return traits_; }
     const FileSystemType& type() const override { return *find_filesystem("exfatfs"); }
@@ -63,7 +44,7 @@ public:
 
 private:
     const std::string options_;
-    Traits traits_;
+    Traits traits_ = clusters_traits("exfatfs");
     std::map<ImageKind, std::vector<std::byte>> images_;
 };
 

@@ -2,6 +2,7 @@
 // (dosfstools).
 #include "tests/conformance/newfs_image.h"
 #include "tests/conformance/targets.h"
+#include "tests/conformance/traits_clusters.h"
 
 #include "kernel/fs/registry.h"
 
@@ -16,28 +17,9 @@ constexpr uint64_t megabyte = 1 << 20;
 class MsdosTarget final : public Target {
 public:
     MsdosTarget() : options_(chosen_newfs("fat=32,cluster=4096")) {
-        traits_.name = "msdosfs";
-        traits_.hard_links = false;
-        traits_.symlinks = false;
-        traits_.special_files = false;
-        traits_.owners = false;
-        traits_.user_xattrs = false; // but for the one of the attributes
-        traits_.privileged_xattrs = false;
-        traits_.posix_acl = false;
-        traits_.case_sensitive = false;
-        traits_.any_bytes = false;
-        traits_.holes = false;
-        traits_.preallocation_behind_end = false;
-        traits_.file_flags = false;
-        traits_.counts_inodes = false;
-        traits_.directory_links = false;
-        traits_.ctime = false;
-        traits_.lasting_handles = false; // a file is where its entry is
-        traits_.exchange = false;
         traits_.max_file_size = UINT32_MAX;
         traits_.time_granularity_ns = 2'000'000'000;
-        traits_.time_min = 315532800;  // 1980
-        traits_.time_max = 4354819198; // 2107
+        traits_.time_max--; // a whole number of its two seconds
     }
     const Traits& traits() const override { return traits_; }
     const FileSystemType& type() const override { return *find_filesystem("msdosfs"); }
@@ -70,7 +52,7 @@ public:
 
 private:
     const std::string options_;
-    Traits traits_;
+    Traits traits_ = clusters_traits("msdosfs");
     std::map<ImageKind, std::vector<std::byte>> images_;
 };
 
