@@ -14,9 +14,9 @@ namespace rump::ffs {
 using host::MutexGuard;
 
 namespace {
-/// Inode blocks that are initialised at a time, at least; later as many as there are, since each
+/// Bytes of inodes that are initialised at a time, at least; later as many as there are, since each
 /// time costs a flush.
-constexpr uint32_t blocks_per_init = 8;
+constexpr uint32_t bytes_per_init = 65536;
 } // namespace
 
 /// Directories are spread over the groups, but those below one directory stay
@@ -75,7 +75,7 @@ Result<void> Allocator::init_inodes(const Group& group, uint32_t cg, uint32_t in
     if (index + geo.inopb <= inited || inited >= geo.ipg) return {};
     std::vector<std::byte> block(geo.bsize);
     const uint32_t done = inited / geo.inopb;
-    uint32_t todo = std::max({index / geo.inopb + 1 - done, done, blocks_per_init});
+    uint32_t todo = std::max({index / geo.inopb + 1 - done, done, bytes_per_init / geo.bsize});
     while (todo-- > 0 && inited < geo.ipg) {
         std::fill(block.begin(), block.end(), std::byte{0});
         for (uint32_t i = 0; i < geo.inopb; ++i) {
