@@ -68,7 +68,10 @@ void change(Mount& mount) {
         (void)vfs::setattr(**node, shorter, root).ok();
     if (auto node = vfs::lookup(**top, "big", root))
         (void)vfs::write(**node, 15'000, data, root).ok();
-    for (const char* name : {"file", "big", "huge"}) (void)vfs::unlink(**top, name, root).ok();
+    if (auto node = vfs::lookup(**top, "attr", root))
+        (void)vfs::setxattr(**node, "user.y", std::span(data).first(100), XattrSet::any, root).ok();
+    for (const char* name : {"file", "big", "huge", "slow"})
+        (void)vfs::unlink(**top, name, root).ok();
 }
 
 } // namespace
@@ -115,10 +118,12 @@ Seen look(const FileSystemType& type, std::span<const std::byte> image, bool wri
     Mount& mount = **mounted;
     const auto result =
         test::walk(mount, {}, [&](const std::string& path, Vnode& node, const Attr&) {
-            if (node.is_dir())
+            if (node.is_dir() || node.type() == FileType::lnk)
                 seen.readable[path] = 0;
             else if (auto all = test::read_all(node))
                 seen.readable[path] = all->size();
+            std::vector<std::byte> value(1000);
+            (void)vfs::getxattr(node, "user.x", value, root).ok();
         });
     for (const std::string& error : result.errors) seen.errors += error + "\n";
     if (write) change(mount);

@@ -1,5 +1,5 @@
 // Each known way in which an ext2 image lies: what is reported, and that the rest stays readable.
-#include "tests/support/tree_walk.h"
+#include "tests/corrupt/named.h"
 
 #include "hostshim/memory_device.h"
 #include "kernel/fs/ext2fs/dirblock.h"
@@ -17,6 +17,7 @@
 #include <span>
 
 using namespace rump;
+using corrupt::Seen;
 using namespace rump::ext2;
 
 namespace {
@@ -114,47 +115,7 @@ Image make_image() {
     return image;
 }
 
-struct Seen {
-    std::string refusal; // empty: mounted
-    std::string log;
-    std::map<std::string, uint64_t> readable; // path -> bytes read
-    std::string errors;
-};
-
-Seen look(const Image& image, bool write) {
-    Seen seen;
-    host::Log log(
-        [&](host::LogLevel, std::string_view line) { seen.log += std::string(line) + "\n"; });
-    Kernel kernel({nullptr, nullptr, &log, false});
-    MountArgs args;
-    args.device = host::make_memory_device(image.bytes);
-    args.options.read_only = !write;
-    args.options.errors = ErrorPolicy::carry_on;
-    auto mounted = kernel.mount(type(), std::move(args));
-    if (!mounted) {
-        seen.refusal = mounted.error().text;
-        return seen;
-    }
-    Mount& mount = **mounted;
-    const auto result =
-        test::walk(mount, {}, [&](const std::string& path, Vnode& node, const Attr&) {
-            if (node.is_dir() || node.type() == FileType::lnk) {
-                seen.readable[path] = 0;
-            } else if (auto all = test::read_all(node)) {
-                seen.readable[path] = all->size();
-            }
-            std::vector<std::byte> value(1000);
-            (void)vfs::getxattr(node, "user.x", value, root).ok();
-        });
-    for (const std::string& e : result.errors) seen.errors += e + "\n";
-    if (write) {
-        auto top = mount.root();
-        (void)vfs::create(**top, "new-name", {FileType::reg, 0644, 0, {}}, root).ok();
-        for (const char* name : {"file", "big", "huge"}) (void)vfs::unlink(**top, name, root).ok();
-    }
-    (void)kernel.unmount(mount, true).ok();
-    return seen;
-}
+Seen look(const Image& image, bool write) { return corrupt::look(type(), image.bytes, write); }
 
 using Lie = std::function<void(Image&)>;
 

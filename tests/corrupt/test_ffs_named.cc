@@ -1,6 +1,6 @@
 // Each known way in which an FFS image lies, in both versions and orders: what is reported, by the
 // mount or by check, and that the rest stays readable.
-#include "tests/support/tree_walk.h"
+#include "tests/corrupt/named.h"
 
 #include "hostshim/memory_device.h"
 #include "kernel/fs/ffs/bmap.h"
@@ -19,6 +19,7 @@
 #include <span>
 
 using namespace rump;
+using corrupt::Seen;
 using namespace rump::ffs;
 
 namespace {
@@ -187,83 +188,10 @@ Image make_image(const Format& f) {
     return image;
 }
 
-struct Seen {
-    std::string refusal; // empty: mounted
-    std::string log;
-    std::map<std::string, uint64_t> readable; // path -> bytes read
-    std::string errors;
-};
+Seen look(const Image& image, bool write) { return corrupt::look(type(), image.bytes, write); }
 
-void change(Mount& mount) {
-    auto top = mount.root();
-    if (!top) return;
-    const std::vector<std::byte> data(30'000, std::byte{'n'});
-    if (auto made = vfs::create(**top, "new-name", {FileType::reg, 0644, 0, {}}, root))
-        (void)vfs::write(**made, 0, data, root).ok();
-    if (auto dir = vfs::lookup(**top, "dir", root)) {
-        (void)vfs::mkdir(**dir, "new-dir", {FileType::dir, 0755, 0, {}}, root).ok();
-        (void)vfs::unlink(**dir, "inner2", root).ok();
-    }
-    if (auto node = vfs::lookup(**top, "attr", root))
-        (void)vfs::setxattr(**node, "user.y", std::span(data).first(100), XattrSet::any, root).ok();
-    AttrChange shorter;
-    shorter.size = 10'000;
-    if (auto node = vfs::lookup(**top, "huge", root))
-        (void)vfs::setattr(**node, shorter, root).ok();
-    for (const char* name : {"file", "big", "huge", "slow"})
-        (void)vfs::unlink(**top, name, root).ok();
-}
-
-Seen look(const Image& image, bool write) {
-    Seen seen;
-    host::Log log(
-        [&](host::LogLevel, std::string_view line) { seen.log += std::string(line) + "\n"; });
-    Kernel kernel({nullptr, nullptr, &log, false});
-    MountArgs args;
-    args.device = host::make_memory_device(image.bytes);
-    args.options.read_only = !write;
-    args.options.errors = ErrorPolicy::carry_on;
-    auto mounted = kernel.mount(type(), std::move(args));
-    if (!mounted) {
-        seen.refusal = mounted.error().text;
-        return seen;
-    }
-    Mount& mount = **mounted;
-    const auto result =
-        test::walk(mount, {}, [&](const std::string& path, Vnode& node, const Attr&) {
-            if (node.is_dir() || node.type() == FileType::lnk) {
-                seen.readable[path] = 0;
-            } else if (auto all = test::read_all(node)) {
-                seen.readable[path] = all->size();
-            }
-            std::vector<std::byte> value(1000);
-            (void)vfs::getxattr(node, "user.x", value, root).ok();
-        });
-    for (const std::string& e : result.errors) seen.errors += e + "\n";
-    if (write) change(mount);
-    (void)kernel.unmount(mount, true).ok();
-    return seen;
-}
-
-/// "code: place: message" of each finding, or the reason that there was no check.
 std::string check(host::BlockDevice& device, bool repair) {
-    host::Log log(host::null_sink());
-    CheckOptions options;
-    options.force = true;
-    options.repair = repair;
-    auto report = type().check(device, options, log);
-    if (!report) return "refused: " + report.error().text;
-    std::string out;
-    for (const Finding& f : report->findings) {
-        if (f.severity == Finding::Severity::note) continue;
-        out += fmt::format("{}: {}: {}{}\n", f.code, f.place, f.message,
-                           f.repaired ? " (repaired)" : "");
-    }
-    if (repair && report->exit_code() <= 1) {
-        INFO("findings of the repair:\n" << out);
-        CHECK(check(device, false).empty()); // what it says it has mended, it has
-    }
-    return out;
+    return corrupt::findings(type(), device, repair);
 }
 
 using Lie = std::function<void(Image&)>;
