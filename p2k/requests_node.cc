@@ -11,10 +11,14 @@ namespace rump::p2k {
 void Adapter::Requests::lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
     answer(req, [&](Adapter& self) -> Result<void> {
         const std::string_view wanted(name);
-        // From a file handle (NFS, open_by_handle_at), of a node that the host may have forgotten:
-        // its number counts, not the table.
-        if (wanted == ".")
-            return self.reply_entry(req, TRY(self.mount_.vget(self.nodes_.number_of(parent))));
+        // From a file handle (NFS, open_by_handle_at), of a node that the host does not have: its
+        // number counts, not the table, and no file without a name, which a forget is on its way
+        // for.
+        if (wanted == ".") {
+            VnodeRef vnode = TRY(self.mount_.vget(self.nodes_.number_of(parent)));
+            if (vnode->unlinked()) return Errno::stale;
+            return self.reply_entry(req, std::move(vnode));
+        }
         auto found = vfs::lookup(*TRY(self.node(parent)), wanted, self.cred(req));
         if (found.ok()) return self.reply_entry(req, std::move(*found));
         if (found.error() != Errno::noent || !self.mount_.traits().negative_names)

@@ -361,5 +361,17 @@ def test_handles_stay_valid_across_remounts(scratch):
             open_handle(where, handles[3])
 
 
+def test_handles_of_removed_files_are_stale(scratch):
+    """Whether or not the host has told us yet that it forgot the file."""
+    need_root()
+    for where, _ in mounts(scratch):
+        for _ in range(500):
+            write(where + "/f", b"x")
+            handle = handle_of(where + "/f")
+            os.unlink(where + "/f")
+            with errno_is(errno.ESTALE, "a file that is gone"):
+                os.close(open_handle(where, handle))
+
+
 if __name__ == "__main__":
     main(sys.modules[__name__])
