@@ -18,6 +18,7 @@ def resident_most(pid):
 
 
 def fill(where):
+    os.rmdir(where + "/lost+found") # root's, which an ordinary user cannot list
     for d in range(0, FILES, 1000):
         folder = f"{where}/directory{d // 1000}"
         os.mkdir(folder)

@@ -226,8 +226,10 @@ void TreeCopy::in_meta(Vnode& node, const std::string& from) {
              from + ": " + n);
     }
     AttrChange change;
-    change.uid = st.st_uid;
-    change.gid = st.st_gid;
+    if (mount_.traits().owners) {
+        change.uid = st.st_uid;
+        change.gid = st.st_gid;
+    }
     if (!S_ISLNK(st.st_mode)) change.mode = st.st_mode & 07777;
     change.atime = Timespec{st.st_atim.tv_sec, static_cast<uint32_t>(st.st_atim.tv_nsec)};
     change.mtime = Timespec{st.st_mtim.tv_sec, static_cast<uint32_t>(st.st_mtim.tv_nsec)};
