@@ -205,6 +205,10 @@ struct CylinderGroup {
 static_assert(sizeof(CylinderGroup) == 168 && alignof(CylinderGroup) == 1);
 static_assert(offsetof(CylinderGroup, iusedoff) == 92 && offsetof(CylinderGroup, ckhash) == 132);
 
+/// What 64-bit systems count for the header when they compute cgsize: one byte of its maps, padded.
+/// NetBSD mounts nothing whose cgsize differs.
+inline constexpr uint32_t cg_struct_size = 176;
+
 /// 4.2BSD's (struct ocg): fixed tables; only told apart, never written.
 inline constexpr size_t old_cg_magic_offset = 980;
 

@@ -57,7 +57,7 @@ struct Plan {
     uint64_t size = 0, dsize = 0, sblockloc = 0;
 
     uint64_t group_bytes(uint64_t inode_count, uint64_t frags) const {
-        uint64_t n = sizeof(disk::CylinderGroup) + 4 + howmany(inode_count, 8) + howmany(frags, 8);
+        uint64_t n = disk::cg_struct_size + 4 + howmany(inode_count, 8) + howmany(frags, 8);
         if (!ufs2) n += 4 + 2; // one cylinder, one rotational position
         if (contigsum > 0) n += uint64_t{contigsum} * 4 + howmany(frags / frag, 8);
         return n;
@@ -149,8 +149,7 @@ FailureOr<void> place_groups(Plan& p) {
         fpg -= round_up((n - p.bsize) * 8, p.frag);
     ncg = howmany(p.size, fpg);
     inode_blocks = howmany(inode_blocks, ncg);
-    while (inode_blocks > 1 && p.group_bytes(inode_blocks * p.inopb, p.fpg) > p.bsize)
-        --inode_blocks;
+    while (inode_blocks > 1 && p.group_bytes(inode_blocks * p.inopb, fpg) > p.bsize) --inode_blocks;
     p.ipg = static_cast<uint32_t>(inode_blocks * p.inopb);
     p.fpg = static_cast<uint32_t>(fpg);
     if (p.group_bytes(p.ipg, p.fpg) > p.bsize) return wrong("too many inodes for the block size");
