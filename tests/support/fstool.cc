@@ -13,6 +13,7 @@
 #include "hostshim/file_device.h"
 #include "kernel/fs/registry.h"
 
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <fmt/core.h>
@@ -102,12 +103,24 @@ private:
         }
     }
 
+    /// Mostly a file, else a special one.
+    vfs::Make made() {
+        constexpr std::array special{FileType::fifo, FileType::sock, FileType::chr, FileType::blk};
+        vfs::Make make{FileType::reg, 0644, 0, {}};
+        if (random_.below(5) != 0) return make;
+        make.type = special[random_.below(special.size())];
+        if (make.type == FileType::chr || make.type == FileType::blk)
+            make.rdev = {static_cast<uint32_t>(random_.below(4096)),
+                         static_cast<uint32_t>(random_.below(1u << 20))};
+        return make;
+    }
+
     void names(Vnode& top, Vnode& dir) {
         const std::string n = name();
         switch (random_.below(8)) {
         case 0:
         case 1:
-            (void)vfs::create(dir, n, {FileType::reg, 0644, 0, {}}, root);
+            (void)vfs::create(dir, n, made(), root);
             break;
         case 2:
             (void)vfs::mkdir(top, fmt::format("d{}", random_.below(8)),
@@ -167,8 +180,9 @@ int newfs(const FileSystemType& type, host::BlockDevice& device, std::span<char*
     OptionSet options;
     for (const std::string_view option : wanted) {
         const size_t equals = option.find('=');
-        auto set =
-            options.set(type.newfs_options(), option.substr(0, equals), option.substr(equals + 1));
+        std::optional<std::string_view> value;
+        if (equals != option.npos) value = option.substr(equals + 1);
+        auto set = options.set(type.newfs_options(), option.substr(0, equals), value);
         if (!set) std::cout << set.error().text << "\n";
         if (!set) return 1;
     }
