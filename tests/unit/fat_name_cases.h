@@ -1,6 +1,7 @@
 // Names and the short names that go with them: each group in an empty directory, in this order,
-// with code page 437. Expected values by the published rules (FAT specification, 6 and 7; Windows'
-// shortening of names), worked out apart from the code that is tested.
+// with code page 437; names that are one; names that are none. Expected values by the published
+// rules (FAT specification, 6 and 7; Windows' shortening of names): fat_name_rules.py works them
+// out once more, apart from the code that is tested.
 #pragma once
 
 namespace rump::test {
@@ -87,6 +88,15 @@ inline constexpr NameCase name_cases[] = {
     {"a . b", "A~4.B", true},
     {"...x", "X~1", true},
     {"a. b. c", "AB~3.C", true},
+    {nullptr, "dots and blanks in front"},
+    {" .foo", "FOO~1", true},
+    {". .foo", "FOO~2", true},
+    {" . bar.txt", "BAR~1.TXT", true},
+    {".. a.b", "A~1.B", true},
+    {"  .x.y.z", "XY~1.Z", true},
+    {" 8.3", "8~1.3", true},
+    {".8.3", "8~2.3", true},
+    {". +", "_~1", true},
     {nullptr, "tails cut off"},
     {"tail.", "TAIL", false},
     {"tail2...", "TAIL2", false},
@@ -111,16 +121,16 @@ inline constexpr NameCase name_cases[] = {
     {"a,", "A_~1", true},
     {"+.+", "_~1._", true},
     {nullptr, "letters of the code page"},
-    {"\303\274ber", "\303\234BER", false},
-    {"\303\204\303\226\303\234.txt", "\303\204\303\226\303\234.TXT", false},
-    {"caf\303\251", "CAF\303\211", false},
+    {"\303\274ber", "\303\234BER", true},
+    {"\303\204\303\226\303\234.txt", "\303\204\303\226\303\234.TXT", true},
+    {"caf\303\251", "CAF\303\211", true},
     {"na\303\257ve.txt", "NA_VE~1.TXT", true},
-    {"\303\261.\303\261", "\303\221.\303\221", false},
+    {"\303\261.\303\261", "\303\221.\303\221", true},
     {"\303\205ngstrom", "\303\205NGSTROM", true},
-    {"fa\303\247ade", "FA\303\207ADE", false},
-    {"\303\246", "\303\206", false},
-    {"\303\206.x", "\303\206.X", false},
-    {"stra\303\237e", "STRA\303\237E", false},
+    {"fa\303\247ade", "FA\303\207ADE", true},
+    {"\303\246", "\303\206", true},
+    {"\303\206.x", "\303\206.X", true},
+    {"stra\303\237e", "STRA\303\237E", true},
     {nullptr, "letters of no code page"},
     {"\346\227\245\346\234\254", "__~1", true},
     {"\346\227\245\346\234\254\350\252\236.txt", "___~1.TXT", true},
@@ -569,6 +579,153 @@ inline constexpr NameCase name_cases[] = {
      "mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"
      "mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm.txt",
      "MMMMMM~4.TXT", true},
+};
+
+/// Names that are one name, or are two: by the table of capitals of the exFAT specification
+/// (7.2.5), which is Windows' own, one code unit at a time.
+struct FoldCase {
+    const char* name;
+    const char* other;
+    bool same;
+};
+inline constexpr FoldCase fold_cases[] = {
+    {"readme.txt", "README.TXT", true},
+    {"ReadMe.Txt", "rEADmE.tXT", true},
+    {"a b c", "A B C", true},
+    {"tail", "TAIL...", true},
+    {"tail", "tail ", true},
+    {"tail", " tail", false},
+    {"tail", ".tail", false},
+    {"under_score", "under-score", false},
+    {"longer than eight", "LONGER~1", true}, // its short name
+    {"longer than eight", "LONGER~2", false},
+    // Latin
+    {"straße", "STRAßE", true},
+    {"straße", "STRASSE", false},
+    {"straße", "STRAẞE", false},
+    {"äöüàéîõñç", "ÄÖÜÀÉÎÕÑÇ", true},
+    {"ÿ", "Ÿ", true},
+    {"æøåþð", "ÆØÅÞÐ", true},
+    {"µ", "Μ", false}, // micro sign, capital mu
+    {"÷", "×", false},
+    {"łóźć", "ŁÓŹĆ", true},
+    {"čšžřů", "ČŠŽŘŮ", true},
+    {"ĳ", "Ĳ", true},
+    {"ı", "I", false}, // dotless
+    {"ı", "i", false},
+    {"i", "İ", false}, // with a dot
+    {"ŉ", "ʼN", false},
+    {"ſ", "S", false}, // long s
+    {"ǆ", "Ǆ", true},
+    {"ǅ", "Ǆ", false}, // a title is no small letter
+    {"ƀ", "Ƀ", true},
+    {"ə", "Ə", true},
+    {"ﬁ", "FI", false},
+    {"ａｂｃ", "ＡＢＣ", true}, // full width
+    {"ａ", "a", false},
+    // Composed and decomposed letters are different names.
+    {"é", "e\u0301", false},
+    // Greek
+    {"αβγδεζηθικλμ", "ΑΒΓΔΕΖΗΘΙΚΛΜ", true},
+    {"άέήίόύώ", "ΆΈΉΊΌΎΏ", true},
+    {"σ", "Σ", true},
+    {"ϊϋ", "ΪΫ", true},
+    {"ἀἁἂ", "ἈἉἊ", true},
+    // Cyrillic, Armenian
+    {"абвгдежзийклмнопрстуфхцчшщъыьэюя", "АБВГДЕЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯ", true},
+    {"ёђѓєѕіїјљњћќѝўџ", "ЁЂЃЄЅІЇЈЉЊЋЌЍЎЏ", true},
+    {"ѡѣѥ", "ѠѢѤ", true},
+    {"ґ", "Ґ", true},
+    {"а", "a", false}, // Cyrillic and Latin
+    {"աբգ", "ԱԲԳ", true},
+    // Roman numerals, letters in circles
+    {"ⅰⅱⅲ", "ⅠⅡⅢ", true},
+    {"ⓐⓑ", "ⒶⒷ", true},
+    // No cases
+    {"日本語", "日本語", true},
+    {"か", "カ", false},
+    {"א", "ב", false},
+    // Beyond the first 65,536 code points there is no case: a code unit at a time.
+    {"𐐨", "𐐀", false},
+    {"😀", "😁", false},
+    {"😀", "😀", true},
+};
+
+/// Names that FAT cannot hold: characters that none has (FAT specification, 6.1 and 7), nothing
+/// but what is cut off at the end, no UTF-8.
+inline constexpr const char* refused_names[] = {
+    "a*b",
+    "*",
+    "a?b",
+    "?",
+    "a:b",
+    ":",
+    "a<b",
+    "a>b",
+    "a|b",
+    "a\"b",
+    "\"",
+    "a\\b",
+    "\\",
+    "CON:",
+    "a*",
+    "*a",
+    "a.b*",
+    "a.?",
+    "<>",
+    "C:\\x",
+    "\x01",
+    "\x02",
+    "\x03",
+    "\x04",
+    "\x05",
+    "\x06",
+    "\x07",
+    "\x08",
+    "\x09",
+    "\x0a",
+    "\x0b",
+    "\x0c",
+    "\x0d",
+    "\x0e",
+    "\x0f",
+    "\x10",
+    "\x11",
+    "\x12",
+    "\x13",
+    "\x14",
+    "\x15",
+    "\x16",
+    "\x17",
+    "\x18",
+    "\x19",
+    "\x1a",
+    "\x1b",
+    "\x1c",
+    "\x1d",
+    "\x1e",
+    "\x1f",
+    "tab\there",
+    "line\n",
+    "é*",
+    "日本:語",
+    "  ",
+    "   ",
+    "...",
+    ". .",
+    " . . ",
+    "\xff\xfe",
+    "a\xc3",
+    "\xc0\x80",
+    "\xc1\xbf",
+    "\x80",
+    "a\x80z",
+    "\xe2\x82",
+    "\xe0\x80\x80",
+    "\xf0\x80\x80\x80",
+    "\xf4\x90\x80\x80",
+    "\xf5\x80\x80\x80",
+    "\xfe",
 };
 
 } // namespace rump::test

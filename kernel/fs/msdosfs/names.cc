@@ -18,6 +18,7 @@ struct Part {
     bool cut = false; // characters were left out or replaced
     bool has_upper = false;
     bool has_lower = false;
+    bool beyond_ascii = false;
 };
 
 /// Takes characters from `units` into `part`, as many as `limit`.
@@ -28,14 +29,10 @@ void make_part(std::u16string_view units, uint8_t limit, const NameRules& rules,
             part.cut = true;
             continue;
         }
+        part.beyond_ascii |= unit >= 0x80;
         char16_t upper = rules.upcase.upper(unit);
-        if (upper != unit) {
-            part.has_lower = true;
-            // A letter that does not come back from upper case cannot be shown by a case bit.
-            if (rules.upcase.lower(upper) != unit) part.has_upper = true;
-        } else if (rules.upcase.lower(unit) != unit) {
-            part.has_upper = true;
-        }
+        part.has_lower |= unit >= u'a' && unit <= u'z';
+        part.has_upper |= unit >= u'A' && unit <= u'Z';
         auto byte = rules.code_page.encode(upper);
         if (!byte || only_long.find(upper) != only_long.npos) {
             byte = '_';
@@ -105,7 +102,7 @@ void show_short_name(const ShortName& name, uint8_t case_bits, const NameRules& 
 }
 
 Shortened shorten(std::u16string_view units, const NameRules& rules) {
-    size_t lead = units.find_first_not_of(u'.');
+    size_t lead = units.find_first_not_of(u". ");
     std::u16string_view body = units.substr(lead == units.npos ? units.size() : lead);
     size_t dot = body.rfind(u'.');
     Part base, extension;
@@ -123,6 +120,10 @@ Shortened shorten(std::u16string_view units, const NameRules& rules) {
     made.base_length = base.length;
     made.fits = lead == 0 && !base.cut && !extension.cut;
     if (!made.fits) return made;
+
+    // Letters beyond ASCII read differently in another code page: as Windows has it, they are safe
+    // in a long name only.
+    if (base.beyond_ascii || extension.beyond_ascii) return made;
 
     bool any_lower = base.has_lower || extension.has_lower;
     bool one_case =
