@@ -161,4 +161,30 @@ void nothing_worse(const FileSystemType& type, std::span<const std::byte> image)
         CHECK(seen.readable.at("/other") == other_size);
 }
 
+void mount_says(const FileSystemType& type, std::span<const std::byte> image,
+                const std::string& text, const std::vector<std::string>& intact,
+                const std::string& place) {
+    const Seen seen = look(type, image, false);
+    INFO(place << ": " << text << "\nrefusal: " << seen.refusal << "\nlog: " << seen.log
+               << "\nerrors: " << seen.errors);
+    if (!seen.refusal.empty()) {
+        CHECK(!text.empty());
+        CHECK(seen.refusal.find(text) != std::string::npos);
+    } else {
+        CHECK(seen.log.find(text) != std::string::npos);
+        if (text.empty()) CHECK(seen.log + seen.errors == "");
+        for (const std::string& path : intact) CHECK(seen.readable.count(path) == 1);
+    }
+    nothing_worse(type, image);
+}
+
+void check_says(const FileSystemType& type, std::span<const std::byte> image,
+                const std::string& text, const std::string& place) {
+    auto device = host::make_memory_device(std::vector<std::byte>(image.begin(), image.end()));
+    const std::string found = findings(type, *device, false);
+    INFO(place << ": " << text << "\nfound: " << found);
+    CHECK(found.find(text) != std::string::npos);
+    nothing_worse(type, image);
+}
+
 } // namespace rump::corrupt

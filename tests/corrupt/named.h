@@ -41,6 +41,15 @@ Seen look(const FileSystemType& type, std::span<const std::byte> image, bool wri
 /// says it has mended must be whole then.
 std::string findings(const FileSystemType& type, host::BlockDevice& device, bool repair);
 
+/// `text` is in the mount's refusal or in its log; "": it has no reason to say anything. What the
+/// lie does not concern, `intact`, is read. `place` says in which image.
+void mount_says(const FileSystemType& type, std::span<const std::byte> image,
+                const std::string& text, const std::vector<std::string>& intact,
+                const std::string& place);
+/// `text` is in the findings of check.
+void check_says(const FileSystemType& type, std::span<const std::byte> image,
+                const std::string& text, const std::string& place);
+
 /// What every lie must end with: nothing worse than a refusal when it is written to and mended, and
 /// /other as it was.
 void nothing_worse(const FileSystemType& type, std::span<const std::byte> image);

@@ -9,6 +9,13 @@
 
 using namespace rump;
 
+namespace {
+template<class T>
+std::span<std::byte> bytes_of(T& object) {
+    return std::as_writable_bytes(std::span(&object, 1));
+}
+} // namespace
+
 TEST_CASE("what a commit could not note is noted by the next one") {
     for (const char* name : {"msdosfs", "exfatfs"}) {
         INFO(name);
@@ -17,17 +24,25 @@ TEST_CASE("what a commit could not note is noted by the next one") {
         auto device = host::make_memory_device(8 << 20);
         host::FaultyDevice faulty(*device);
         auto mounted = [&](Kernel& kernel) -> Mount& {
-            auto mount = kernel.mount(type, {std::make_unique<host::FaultyDevice>(
-                                                 static_cast<host::BlockDevice&>(faulty)),
-                                             {}});
+            MountArgs args{
+                std::make_unique<host::FaultyDevice>(static_cast<host::BlockDevice&>(faulty)), {}};
+            args.options.cache_bytes = 512;
+            auto mount = kernel.mount(type, std::move(args));
             REQUIRE(mount.ok());
             return **mount;
         };
         {
             Kernel kernel;
-            REQUIRE(type.newfs(kernel, *device, {}).ok());
+            OptionSet options;
+            if (type.name() == "msdosfs")
+                REQUIRE(options.set(type.newfs_options(), "root_entries", "8192").ok());
+            REQUIRE(type.newfs(kernel, *device, options).ok());
             Mount& mount = mounted(kernel);
             REQUIRE(vfs::create(**mount.root(), "file", {}, cred).ok());
+            for (int i = 0; i < 800; i++)
+                REQUIRE(vfs::create(**mount.root(),
+                                    "a name to fill sectors with " + std::to_string(i), {}, cred)
+                            .ok());
             REQUIRE(kernel.unmount(mount, false).ok());
         }
         AttrChange change;
@@ -38,7 +53,8 @@ TEST_CASE("what a commit could not note is noted by the next one") {
             auto file = vfs::lookup(**mount.root(), "file", cred);
             REQUIRE(file.ok());
             REQUIRE(vfs::setattr(**file, change, cred).ok());
-            // The volume's mark, which comes last, cannot be read.
+            // The sector that its entry is in has left the cache, and cannot be read.
+            REQUIRE(vfs::readdir(**mount.root(), 0, [](const DirEntry&) { return true; }).ok());
             faulty.arm({host::FaultPlan::Operation::read, 1, true});
             CHECK_FALSE(mount.sync().ok());
             CHECK(faulty.strikes() > 0);
@@ -56,5 +72,68 @@ TEST_CASE("what a commit could not note is noted by the next one") {
         CHECK(attr->mtime == *change.mtime);
         file->reset();
         REQUIRE(kernel.unmount(mount, false).ok());
+    }
+}
+
+TEST_CASE("a volume is marked as in use while it is mounted for writing, and only then") {
+    // Any other byte stays: mounting changes nothing else.
+    for (std::string name : {"msdosfs", "exfatfs"}) {
+        INFO(name);
+        const FileSystemType& type = *find_filesystem(name);
+        std::vector<std::byte> before(40 << 20), now(before.size());
+        auto device = host::make_memory_device(before.size());
+        Kernel kernel;
+        OptionSet options;
+        if (name == "msdosfs") REQUIRE(options.set(type.newfs_options(), "fat", "32").ok());
+        REQUIRE(type.newfs(kernel, *device, options).ok());
+        REQUIRE(device->read(0, before).ok());
+        for (bool read_only : {true, false}) {
+            MountArgs args{std::make_unique<host::FaultyDevice>(*device), {}};
+            args.options.read_only = read_only;
+            auto mount = kernel.mount(type, std::move(args));
+            REQUIRE(mount.ok());
+            REQUIRE(device->read(0, now).ok());
+            CHECK((now == before) == read_only);
+            CheckOptions check;
+            host::Log log(host::null_sink());
+            auto report = type.check(*device, check, log);
+            REQUIRE(report.ok());
+            REQUIRE(report->findings.size() == (read_only ? 0 : 1));
+            if (!read_only) CHECK(report->findings[0].code == "dirty");
+            REQUIRE(kernel.unmount(**mount, false).ok());
+            REQUIRE(device->read(0, now).ok());
+            CHECK(now == before);
+        }
+    }
+}
+
+TEST_CASE("FSInfo's count of free clusters keeps no file from growing, and is not passed on") {
+    const FileSystemType& type = *find_filesystem("msdosfs");
+    auto device = host::make_memory_device(40 << 20);
+    Kernel kernel;
+    OptionSet options;
+    REQUIRE(options.set(type.newfs_options(), "fat", "32").ok());
+    REQUIRE(type.newfs(kernel, *device, options).ok());
+    constexpr uint64_t fsinfo = 512, free_clusters = 488;
+    uint32_t truth = 0;
+    for (uint32_t lie : {0u, 1u, 0xfffffffeu}) {
+        INFO(lie);
+        if (lie == 0) REQUIRE(device->read(fsinfo + free_clusters, bytes_of(truth)).ok());
+        REQUIRE(device->write(fsinfo + free_clusters, bytes_of(lie)).ok());
+        auto mount = kernel.mount(type, {std::make_unique<host::FaultyDevice>(*device), {}});
+        REQUIRE(mount.ok());
+        const Cred cred = Cred::superuser();
+        auto file = vfs::create(**(*mount)->root(), "file", {}, cred);
+        REQUIRE(file.ok());
+        AttrChange grow;
+        grow.size = 1 << 20;
+        CHECK(vfs::setattr(**file, grow, cred).ok());
+        CHECK((*mount)->statvfs()->blocks_free > 1000);
+        REQUIRE(vfs::unlink(**(*mount)->root(), "file", cred).ok());
+        file->reset();
+        REQUIRE(kernel.unmount(**mount, false).ok());
+        uint32_t after = 0;
+        REQUIRE(device->read(fsinfo + free_clusters, bytes_of(after)).ok());
+        CHECK(after == truth);
     }
 }

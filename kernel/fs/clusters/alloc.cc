@@ -15,6 +15,9 @@ constexpr uint32_t good_run = 64;
 constexpr uint32_t segments_searched = 3;
 /// Free runs that are looked at: a volume may have nothing but single clusters.
 constexpr uint32_t runs_searched = 64;
+/// Volumes of so few segments are counted in a few milliseconds, which is better than to be lied
+/// to.
+constexpr size_t segments_counted = 8;
 } // namespace
 
 Reservation::~Reservation() { drop(); }
@@ -191,8 +194,14 @@ Result<void> Allocator::count_all() {
 
 Result<uint32_t> Allocator::free_count() {
     MutexGuard guard(mutex_);
-    if (!free_) TRY(count_all());
+    if (!free_ || segments_.size() <= segments_counted) TRY(count_all());
     return *free_;
+}
+
+Result<bool> Allocator::has_free(uint64_t count) {
+    MutexGuard guard(mutex_);
+    if (!free_ || *free_ < count) TRY(count_all());
+    return *free_ >= count;
 }
 
 Allocator::Hints Allocator::hints() {

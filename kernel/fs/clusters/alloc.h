@@ -54,8 +54,11 @@ public:
     Result<void> free(Transaction& tx, ClusterRun run, bool keep);
     void release(ClusterRun run);
 
-    /// Free clusters. Reads the map when nobody has counted yet. EIO.
+    /// Free clusters. Reads the map when nobody has counted yet; what the volume says is believed
+    /// only where counting would take long. EIO.
     Result<uint32_t> free_count();
+    /// Whether so many are free. "No" is never said by the volume's word alone. EIO.
+    Result<bool> has_free(uint64_t count);
     /// What is known without reading anything, for the volume to say of itself.
     struct Hints {
         std::optional<uint32_t> free;

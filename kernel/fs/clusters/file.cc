@@ -302,7 +302,8 @@ Result<void> ClusterFile::extend(uint64_t size) {
     uint64_t before = this->size();
     uint32_t missing = heap.clusters_for(size) - heap.clusters_for(before);
     // Clusters that this file was cut by lately come back to it, so the count is no proof.
-    if (missing > TRY(space_.clusters.free_count()) + space_.frees.waiting()) return Errno::nospc;
+    uint64_t back = std::min<uint64_t>(space_.frees.waiting(), missing);
+    if (!TRY(space_.clusters.has_free(missing - back))) return Errno::nospc;
     for (uint64_t at = before; at < size;) {
         at = std::min(size, at + format_.extend_bytes);
         if (auto done = extend_to(at); !done) {

@@ -113,10 +113,14 @@ Result<void> Checker::check_directory(Open& dir) {
             slot += TRY(check_set(dir, slot));
             continue;
         }
+        if (in_use(type) && !secondary(type) && type & disk::type_benign) {
+            slot += TRY(check_benign(dir, slot));
+            continue;
+        }
         if (secondary(type)) {
             if (wrong("orphan-entry", place, "a secondary entry that belongs to no file"))
                 TRY(drop_slots(dir, slot, 1));
-        } else if (in_use(type) && !(type & disk::type_benign)) {
+        } else if (in_use(type)) {
             bool system =
                 type == disk::type_bitmap || type == disk::type_upcase || type == disk::type_label;
             if (!system)
@@ -330,22 +334,45 @@ Result<void> Checker::check_file(Open& dir, size_t slot, const std::string& path
     return {};
 }
 
+/// An entry that need not be understood, with its secondaries: kept as it is, and so are its
+/// clusters (specification, 6.3 and 8.2). Returns how many slots it has.
+Result<size_t> Checker::check_benign(const Open& dir, size_t slot) {
+    const auto& entry = entry_at<disk::PrimaryEntry>(dir, slot);
+    std::string place = fmt::format("{}/, entry {}", dir.path, slot);
+    if (entry.flags & disk::flag_allocation)
+        TRY(check_extra(place, {entry.first_cluster, geometry_.clusters_for(entry.length),
+                                (entry.flags & disk::flag_no_chain) != 0}));
+    size_t count = 1, slots = dir.bytes.size() / disk::entry_size;
+    size_t most = std::min(slots - slot, size_t{entry.secondaries} + 1);
+    for (; count < most && secondary(entry_at<disk::Entry>(dir, slot + count).type); count++) {
+        const auto& extra = entry_at<disk::StreamEntry>(dir, slot + count);
+        if (extra.flags & disk::flag_allocation)
+            TRY(check_extra(place, {extra.first_cluster, geometry_.clusters_for(extra.length),
+                                    (extra.flags & disk::flag_no_chain) != 0}));
+    }
+    return count;
+}
+
+/// Clusters of an entry of which nothing else is known.
+Result<void> Checker::check_extra(const std::string& place, const Claim& claim) {
+    if (claim.first == 0) return {};
+    Walk clusters = TRY(walk(claim));
+    if (clusters.clusters.size() < claim.clusters)
+        wrong("extra-clusters", place,
+              fmt::format("a vendor's entry: its clusters {}",
+                          clusters.broken ? clusters.broken : "end too soon"),
+              false);
+    return {};
+}
+
 /// Vendors' entries may have clusters of their own.
 Result<void> Checker::check_extras(const Open& dir, size_t slot, const std::string& path) {
     size_t count = size_t{entry_at<disk::FileEntry>(dir, slot).secondaries} + 1;
     for (size_t i = 2; i < count; i++) {
         const auto& extra = entry_at<disk::StreamEntry>(dir, slot + i);
-        if (extra.type == disk::type_name || !(extra.flags & disk::flag_allocation) ||
-            extra.first_cluster == 0)
-            continue;
-        uint32_t need = geometry_.clusters_for(extra.length);
-        Walk clusters =
-            TRY(walk({extra.first_cluster, need, (extra.flags & disk::flag_no_chain) != 0}));
-        if (clusters.clusters.size() < need)
-            wrong("extra-clusters", path,
-                  fmt::format("a vendor's entry: its clusters {}",
-                              clusters.broken ? clusters.broken : "end too soon"),
-                  false);
+        if (extra.type != disk::type_name && extra.flags & disk::flag_allocation)
+            TRY(check_extra(path, {extra.first_cluster, geometry_.clusters_for(extra.length),
+                                   (extra.flags & disk::flag_no_chain) != 0}));
     }
     return {};
 }

@@ -70,9 +70,15 @@ Result<void> Checker::check_dirty() {
     disk::BootSector boot;
     auto bytes = std::as_writable_bytes(std::span(&boot, 1));
     TRY(device_.read(0, bytes));
-    if (!(boot.flags & disk::flag_dirty)) return {};
-    if (!wrong("dirty", "boot sector", "the file system was not unmounted cleanly")) return {};
-    boot.flags = static_cast<uint16_t>(boot.flags & ~disk::flag_dirty);
+    unsigned cleared = 0;
+    if (boot.flags & disk::flag_dirty &&
+        wrong("dirty", "boot sector", "the file system was not unmounted cleanly"))
+        cleared |= disk::flag_dirty;
+    if (boot.flags & disk::flag_media_failure &&
+        wrong("device-errors", "boot sector", "errors of the device were met"))
+        cleared |= disk::flag_media_failure;
+    if (cleared == 0) return {};
+    boot.flags = static_cast<uint16_t>(boot.flags & ~cleared);
     return device_.write(0, bytes);
 }
 

@@ -69,6 +69,8 @@ private:
     Result<void> check_file(Open& dir, size_t slot, const std::string& path);
     bool second_name(const disk::StreamEntry& stream, const std::string& path);
     Result<bool> copy_file(Open& dir, size_t slot);
+    Result<size_t> check_benign(const Open& dir, size_t slot);
+    Result<void> check_extra(const std::string& place, const Claim& claim);
     Result<void> check_extras(const Open& dir, size_t slot, const std::string& path);
     Result<void> drop_slots(Open& dir, size_t first, size_t count);
     Result<void> store_set(Open& dir, size_t slot);

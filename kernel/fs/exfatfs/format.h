@@ -67,6 +67,18 @@ struct Entry {
 };
 static_assert(sizeof(Entry) == entry_size);
 
+/// What all primary entries with secondaries have in common (specification, 6.3).
+struct PrimaryEntry {
+    uint8_t type;
+    uint8_t secondaries;
+    le16 checksum;
+    le16 flags; // flag_allocation, flag_no_chain
+    uint8_t custom[14];
+    le32 first_cluster;
+    le64 length;
+};
+static_assert(sizeof(PrimaryEntry) == entry_size);
+
 /// Allocation bitmap (specification, 7.1).
 struct BitmapEntry {
     uint8_t type;

@@ -65,6 +65,7 @@ FailureOr<Geometry> Geometry::validate(const disk::BootSector& boot, uint64_t de
     g.cluster_count = boot.cluster_count;
     g.serial = boot.serial;
     g.was_dirty = boot.flags & disk::flag_dirty;
+    g.media_failure = boot.flags & disk::flag_media_failure;
     uint64_t sectors = boot.volume_length;
     if (sectors > device_size >> boot.sector_shift)
         return wrong("{} sectors of {} bytes are more than the device's {} bytes", sectors,
@@ -118,7 +119,9 @@ FailureOr<Geometry> Geometry::read(host::BlockDevice& device) {
         auto backup = validate(boot, device.size());
         if (!backup || backup->sector_size != 1u << shift) continue;
         auto holds = checksum_holds(device, offset, backup->sector_size);
-        if (holds && *holds) return backup;
+        if (!holds || !*holds) continue;
+        backup->damage = main ? "boot region: the checksum is wrong" : main.error().text;
+        return backup;
     }
     if (!main) return main;
     return Failure(Errno::uclean, "boot region: the checksum is wrong, and so is the backup's");

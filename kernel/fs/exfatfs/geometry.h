@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace rump::exfatfs {
@@ -26,6 +27,8 @@ struct GeometryFields : clusters::Heap {
     uint64_t volume_size = 0; // bytes
     uint32_t serial = 0;
     bool was_dirty = false;
+    bool media_failure = false; // somebody met errors of the device
+    std::string damage;         // why the boot region is not believed, but its backup; empty: it is
 };
 
 class Geometry : public GeometryFields {

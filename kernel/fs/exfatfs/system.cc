@@ -109,8 +109,13 @@ FailureOr<bool> read_entry(host::BlockDevice& device, const Geometry& geometry,
         root.have_bitmap = true;
     } else if (type == disk::type_upcase) {
         if (root.have_upcase) return true;
-        TRY(read_upcase(device, geometry, *reinterpret_cast<const disk::UpcaseEntry*>(entry),
-                        root.files));
+        auto read = read_upcase(device, geometry,
+                                *reinterpret_cast<const disk::UpcaseEntry*>(entry), root.files);
+        if (!read && read.error().code != Errno::uclean) return read.error();
+        if (!read) {
+            root.files.upcase = vfs::UpcaseTable();
+            root.files.upcase_damage = read.error().text;
+        }
         root.have_upcase = true;
     } else if (type == disk::type_label) {
         const auto& label = *reinterpret_cast<const disk::LabelEntry*>(entry);
@@ -148,7 +153,7 @@ FailureOr<SystemFiles> read_system_files(host::BlockDevice& device, const Geomet
     Root root;
     TRY(read_entries(device, geometry, chain, root));
     if (!root.have_bitmap) return wrong("no allocation bitmap");
-    if (!root.have_upcase) return wrong("no up-case table");
+    if (!root.have_upcase) root.files.upcase_damage = wrong("no up-case table").text;
     return std::move(root.files);
 }
 

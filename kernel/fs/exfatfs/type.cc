@@ -3,6 +3,7 @@
 #include "kernel/fs/exfatfs/newfs.h"
 #include "kernel/fs/exfatfs/vfsops.h"
 
+#include "kernel/kern/kernel.h"
 #include "kernel/vfs/utf16.h"
 
 #include <fmt/format.h>
@@ -12,6 +13,17 @@
 namespace rump::exfatfs {
 
 namespace {
+
+/// What whoever mounts it should know.
+void report(host::Log& log, const host::BlockDevice& device, const Geometry& geometry) {
+    if (!geometry.damage.empty())
+        log.warning("exfatfs: {}: {}; the backup is used", device.name(), geometry.damage);
+    if (geometry.was_dirty)
+        log.warning("exfatfs: {}: was not unmounted cleanly; a check is due", device.name());
+    if (geometry.media_failure)
+        log.warning("exfatfs: {}: is marked as having met errors of the device; a check is due",
+                    device.name());
+}
 
 class ExfatType final : public FileSystemType {
 public:
@@ -60,6 +72,7 @@ public:
                 TRY(clusters::parse_minutes(set.text("time_offset"), -16 * 60, 15 * 60, 15));
         Geometry geometry = TRY(Geometry::read(*args.device));
         SystemFiles system = TRY(read_system_files(*args.device, geometry));
+        report(kernel.log(), *args.device, geometry);
         return std::unique_ptr<Mount>(std::make_unique<ExfatMount>(
             kernel, *this, std::move(args), geometry, options, std::move(system)));
     }

@@ -16,6 +16,8 @@ namespace rump::exfatfs {
 
 namespace {
 
+constexpr uint8_t percent_unknown = 0xff; // specification, 3.1.18
+
 /// A set for the root, which has none.
 SetHead root_head(const Geometry& geometry) {
     SetHead head;
@@ -31,7 +33,9 @@ ExfatMount::ExfatMount(Kernel& kernel, const FileSystemType& type, MountArgs arg
                        const Geometry& geometry, const clusters::Options& options,
                        SystemFiles system)
     : Mount(kernel, type, std::move(args), clusters::traits(file_size_max, 10'000'000)),
-      volume_(*this, geometry, options, std::move(system)) {}
+      volume_(*this, geometry, options, std::move(system)) {
+    if (this->options().read_only) report_upcase();
+}
 
 ExfatMount::~ExfatMount() {
     // Vnodes belong to the base class and refer to the volume; after a commit that failed, so do
@@ -126,44 +130,47 @@ Result<std::unique_ptr<Vnode>> ExfatMount::load(InodeNumber number) {
 // --- commits ------------------------------------------------------------------------------------
 
 Result<void> ExfatMount::epoch_collect(Transaction& tx) {
-    return volume_.space.epoch_collect(tx, [&]() -> Result<void> {
-        if (marked_) return {};
-        if (!volume_.geometry.was_dirty) TRY(set_state(tx, false));
-        marked_ = true;
-        tx.on_abort([this] { marked_ = false; });
-        return {};
-    });
+    return volume_.space.epoch_collect(tx, [] { return Result<void>{}; });
 }
 
 void ExfatMount::epoch_committed(Transaction& tx) { volume_.space.frees.epoch_committed(tx); }
 
 /// Flags and percentage stand in the boot sector, outside its checksum.
-Result<void> ExfatMount::set_state(Transaction& tx, bool clean) {
+Result<void> ExfatMount::set_state(Transaction& tx, bool clean, uint8_t percent_in_use) {
     Buf sector = TRY(volume_.space.sector_at(0));
     auto& boot = tx.modify_as<disk::BootSector>(sector, 0, WritePhase::allocation);
     uint16_t flags = boot.flags;
     boot.flags =
         static_cast<uint16_t>(clean ? flags & ~disk::flag_dirty : flags | disk::flag_dirty);
-    boot.percent_in_use = 0xff;
-    if (auto free = volume_.space.clusters.hints().free; clean && free) {
-        uint64_t total = volume_.geometry.cluster_count;
-        boot.percent_in_use = static_cast<uint8_t>((total - *free) * 100 / total);
-    }
+    boot.percent_in_use = percent_in_use;
     return {};
 }
 
+/// Without the volume's own table names may be found that it calls different: by errors=, nobody
+/// writes then.
+void ExfatMount::report_upcase() {
+    if (!volume_.upcase_damage.empty())
+        (void)corrupt(volume_.upcase_damage + "; the standard table is used");
+}
+
+/// In use from now on, whether anything changes or not.
 FailureOr<void> ExfatMount::begin_writing() {
-    marked_ = false;
-    if (volume_.geometry.was_dirty)
-        kernel().log().warning("{}: {}: was not unmounted cleanly; a check is due", type().name(),
-                               device().name());
+    report_upcase();
+    if (volume_.geometry.was_dirty || read_only()) return {};
+    auto tx = TRY(begin());
+    if (!set_state(tx, false, percent_unknown))
+        return Failure(Errno::io, "the mark of a mounted file system cannot be written");
+    tx.done();
+    TRY(epoch().commit());
     return {};
 }
 
 Result<void> ExfatMount::end_writing() {
-    if (!marked_ || volume_.geometry.was_dirty) return {};
+    if (volume_.geometry.was_dirty) return {};
+    uint64_t total = volume_.geometry.cluster_count,
+             free = TRY(volume_.space.clusters.free_count());
     auto tx = TRY(begin());
-    TRY(set_state(tx, true));
+    TRY(set_state(tx, true, static_cast<uint8_t>((total - free) * 100 / total)));
     tx.done();
     return {};
 }
@@ -190,7 +197,9 @@ std::vector<std::pair<std::string, std::string>> ExfatMount::describe() {
     facts.emplace_back("sector size", fmt::format("{}", geometry.sector_size));
     facts.emplace_back("cluster size", fmt::format("{}", geometry.cluster_size));
     facts.emplace_back("clusters", fmt::format("{}", geometry.cluster_count));
-    facts.emplace_back("state", geometry.was_dirty ? "not cleanly unmounted" : "clean");
+    facts.emplace_back("state",
+                       std::string(geometry.was_dirty ? "not cleanly unmounted" : "clean") +
+                           (geometry.media_failure ? ", device errors were met" : ""));
     return facts;
 }
 

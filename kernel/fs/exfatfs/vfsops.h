@@ -41,10 +41,10 @@ private:
     std::shared_ptr<Node> root_node();
     Result<std::unique_ptr<Vnode>> load_set(InodeNumber number, Node& directory, uint32_t slot);
     Result<void> walk_to(uint64_t unit);
-    Result<void> set_state(Transaction& tx, bool clean);
+    Result<void> set_state(Transaction& tx, bool clean, uint8_t percent_in_use);
+    void report_upcase();
 
     Volume volume_;
-    bool marked_ = false; // of the commit in progress only: the volume says that it is in use
 };
 
 } // namespace rump::exfatfs

@@ -99,22 +99,24 @@ Result<void> Checker::check_marks() {
         table_[0] = (table_[0] & ~0xffu) | geometry_.media;
         table_changed_ = true;
     }
-    uint32_t clean = 0;
-    if (geometry_.is_fat32()) clean = disk::fat32_clean;
-    if (geometry_.type == FatType::fat16 && !geometry_.atari) clean = disk::fat16_clean;
-    bool dirty = clean != 0 && !(table_[1] & clean);
-    disk::BootTail tail{};
-    if (geometry_.tail_offset) {
-        TRY(device_.read(*geometry_.tail_offset, bytes_of(tail)));
-        dirty |= tail.state & disk::state_dirty;
-    }
-    if (!dirty) return {};
-    if (!wrong("dirty", "boot sector and FAT", "the file system was not unmounted cleanly"))
-        return {};
-    table_[1] |= clean;
+    Marks marks = TRY(geometry_.marks(device_));
+    if (marks.dirty &&
+        wrong("dirty", "boot sector and FAT", "the file system was not unmounted cleanly"))
+        TRY(clear_mark(disk::state_dirty, disk::fat16_clean, disk::fat32_clean));
+    if (marks.errors &&
+        wrong("device-errors", "boot sector and FAT", "errors of the device were met"))
+        TRY(clear_mark(disk::state_errors, disk::fat16_no_errors, disk::fat32_no_errors));
+    return {};
+}
+
+/// A mark is set by a bit in the boot sector, and by one that is missing in the table.
+Result<void> Checker::clear_mark(uint8_t state, uint32_t bit16, uint32_t bit32) {
+    if (geometry_.type != FatType::fat12) table_[1] |= geometry_.is_fat32() ? bit32 : bit16;
     table_changed_ = true;
     if (!geometry_.tail_offset) return {};
-    tail.state &= static_cast<uint8_t>(~disk::state_dirty);
+    disk::BootTail tail;
+    TRY(device_.read(*geometry_.tail_offset, bytes_of(tail)));
+    tail.state &= static_cast<uint8_t>(~state);
     return device_.write(*geometry_.tail_offset, bytes_of(tail));
 }
 
@@ -212,8 +214,13 @@ Result<void> Checker::check_fsinfo() {
 Result<void> Checker::check_backup() {
     if (!geometry_.backup_offset) return {};
     std::array<std::byte, 512> boot, backup;
-    TRY(device_.read(0, boot));
     TRY(device_.read(*geometry_.backup_offset, backup));
+    if (!geometry_.damage.empty()) {
+        if (wrong("boot-sector", "sector 0", geometry_.damage + "; the backup is sound"))
+            return device_.write(0, backup);
+        return {};
+    }
+    TRY(device_.read(0, boot));
     // Marks of a mount are not carried to the backup.
     if (geometry_.tail_offset) {
         size_t state = *geometry_.tail_offset + offsetof(disk::BootTail, state);

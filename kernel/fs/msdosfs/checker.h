@@ -60,6 +60,7 @@ private:
     Result<void> load_table();
     Result<void> compare_copies();
     Result<void> check_marks();
+    Result<void> clear_mark(uint8_t state, uint32_t bit16, uint32_t bit32);
     Result<void> check_lost();
     Result<void> check_fsinfo();
     Result<void> check_backup();

@@ -58,6 +58,7 @@ inline constexpr uint8_t state_dirty = 0x01;
 inline constexpr uint8_t state_errors = 0x02;
 inline constexpr uint8_t signature_serial = 0x28;
 inline constexpr uint8_t signature_label = 0x29;
+inline constexpr uint16_t backup_boot_sector = 6; // where it should be
 inline constexpr uint32_t boot_signature_offset = 510;
 inline constexpr uint16_t boot_signature = 0xaa55;
 

@@ -216,21 +216,86 @@ FailureOr<Geometry> Geometry::validate(std::span<const std::byte, 512> sector,
     return g;
 }
 
-FailureOr<Geometry> Geometry::read(host::BlockDevice& device) {
-    std::array<std::byte, 512> sector;
-    std::array<std::byte, 4> behind{};
-    if (device.size() < 1024) return Failure(Errno::inval, "too short for a FAT file system");
-    if (!device.read(0, sector)) return Failure(Errno::io, "boot sector: cannot be read");
-    const auto& boot = view<disk::BootSector>(sector, 0);
-    uint64_t fat = uint64_t{boot.reserved_sectors} * boot.bytes_per_sector;
-    if (fat == 0) fat = 512;
-    if (fat + behind.size() <= device.size() && !device.read(fat, behind))
+namespace {
+
+/// The boot sector at `offset`, with the beginning of the table that it leads to.
+struct BootArea {
+    std::array<std::byte, 512> sector{};
+    std::array<std::byte, 4> fat{};
+    uint64_t fat_offset = 0;
+};
+
+FailureOr<BootArea> read_boot(host::BlockDevice& device, uint64_t offset) {
+    BootArea area;
+    if (!device.read(offset, area.sector)) return Failure(Errno::io, "boot sector: cannot be read");
+    const auto& boot = view<disk::BootSector>(area.sector, 0);
+    area.fat_offset = uint64_t{boot.reserved_sectors} * boot.bytes_per_sector;
+    if (area.fat_offset == 0) area.fat_offset = 512;
+    if (area.fat_offset + area.fat.size() <= device.size() &&
+        !device.read(area.fat_offset, area.fat))
         return Failure(Errno::io, "file allocation table: cannot be read");
-    if (auto g = validate(sector, behind, device.size()); g.ok() || g.error().code != Errno::inval)
-        return g;
+    return area;
+}
+
+FailureOr<Geometry> read_main(host::BlockDevice& device) {
+    BootArea area = TRY(read_boot(device, 0));
+    auto g = Geometry::validate(area.sector, area.fat, device.size());
+    if (g.ok() || g.error().code != Errno::inval || area.fat_offset == 512) return g;
     // A floppy without a parameter block may hold anything where one would stand.
-    if (!device.read(512, behind)) return Failure(Errno::io, "sector 1: cannot be read");
-    return validate(sector, behind, device.size());
+    if (!device.read(512, area.fat)) return Failure(Errno::io, "sector 1: cannot be read");
+    return Geometry::validate(area.sector, area.fat, device.size());
+}
+
+/// FAT32's second boot sector, in sector 6 of whatever size (FAT specification, 3.3).
+std::optional<Geometry> read_backup(host::BlockDevice& device) {
+    for (uint64_t size = 512; size <= 4096; size *= 2) {
+        uint64_t offset = disk::backup_boot_sector * size;
+        if (offset + 512 > device.size()) break;
+        auto area = read_boot(device, offset);
+        if (!area || view<le16>(area->sector, disk::boot_signature_offset) != disk::boot_signature)
+            continue;
+        auto g = Geometry::validate(area->sector, area->fat, device.size());
+        if (!g || !g->is_fat32() || g->sector_size != size || g->backup_offset != offset) continue;
+        // The table tells a FAT from what another file system left alone when it was made over it.
+        const auto& head = reinterpret_cast<const le32&>(area->fat);
+        if ((head & 0x0fffffff) == (0x0fffff00u | g->media)) return *g;
+    }
+    return std::nullopt;
+}
+
+} // namespace
+
+FailureOr<Geometry> Geometry::read(host::BlockDevice& device) {
+    if (device.size() < 1024) return Failure(Errno::inval, "too short for a FAT file system");
+    auto main = read_main(device);
+    if (main || main.error().code == Errno::opnotsupp) return main;
+    auto backup = read_backup(device);
+    if (!backup) return main;
+    backup->damage = main.error().text;
+    backup->tail_offset.reset(); // no state stands in a sector that says nothing else, either
+    return *backup;
+}
+
+Result<Marks> Geometry::marks(host::BlockDevice& device) const {
+    Marks marks;
+    if (tail_offset) {
+        disk::BootTail tail;
+        TRY(device.read(*tail_offset, std::as_writable_bytes(std::span(&tail, 1))));
+        marks = {(tail.state & disk::state_dirty) != 0, (tail.state & disk::state_errors) != 0};
+    }
+    uint64_t table = fat_offset + active_fat * fat_size;
+    if (is_fat32()) {
+        le32 entry;
+        TRY(device.read(table + sizeof entry, std::as_writable_bytes(std::span(&entry, 1))));
+        marks.dirty |= !(entry & disk::fat32_clean);
+        marks.errors |= !(entry & disk::fat32_no_errors);
+    } else if (type == FatType::fat16 && !atari) { // an Atari leaves zeros there
+        le16 entry;
+        TRY(device.read(table + sizeof entry, std::as_writable_bytes(std::span(&entry, 1))));
+        marks.dirty |= !(entry & disk::fat16_clean);
+        marks.errors |= !(entry & disk::fat16_no_errors);
+    }
+    return marks;
 }
 
 } // namespace rump::msdosfs

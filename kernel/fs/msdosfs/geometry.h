@@ -20,6 +20,12 @@ using clusters::first_cluster;
 
 enum class FatType : uint8_t { fat12 = 12, fat16 = 16, fat32 = 32 };
 
+/// What the last one to write left behind (FAT specification, 4.2).
+struct Marks {
+    bool dirty = false;  // it did not finish
+    bool errors = false; // it met errors of the device
+};
+
 /// Makes a Geometry; only geometry.cc fills it in.
 struct GeometryFields : clusters::Heap {
     FatType type = FatType::fat12;
@@ -36,7 +42,8 @@ struct GeometryFields : clusters::Heap {
     uint64_t volume_size = 0; // bytes
     std::optional<uint64_t> fsinfo_offset;
     std::optional<uint64_t> backup_offset; // of the boot sector
-    std::optional<uint32_t> tail_offset;   // of disk::BootTail in the boot sector
+    std::string damage; // why the boot sector is not believed, but its backup; empty: it is
+    std::optional<uint32_t> tail_offset; // of disk::BootTail in the boot sector
     uint8_t media = 0;
     std::optional<uint32_t> serial;
     std::string boot_label; // code page bytes, without trailing blanks
@@ -44,9 +51,9 @@ struct GeometryFields : clusters::Heap {
 
 class Geometry : public GeometryFields {
 public:
-    /// Reads the boot sector. Failures: EINVAL (no FAT file system; says what stands there instead,
-    /// if that is known), EUCLEAN (a field that contradicts others or the device, by its name),
-    /// EIO.
+    /// Reads the boot sector; FAT32's backup when it is damaged. Failures: EINVAL (no FAT file
+    /// system; says what stands there instead, if that is known), EUCLEAN (a field that contradicts
+    /// others or the device, by its name), EIO.
     static FailureOr<Geometry> read(host::BlockDevice& device);
     /// `sector`: the first 512 bytes; `fat`: the first 4 bytes behind them (for floppies without a
     /// parameter block).
@@ -57,6 +64,8 @@ public:
         return offset >= root_offset &&
                offset < root_offset + uint64_t{root_entries} * disk::dirent_size;
     }
+    /// The marks in the boot sector and in the table. EIO.
+    Result<Marks> marks(host::BlockDevice& device) const;
     bool is_fat32() const { return type == FatType::fat32; }
     /// "FAT16"
     const char* type_name() const;

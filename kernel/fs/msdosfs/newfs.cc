@@ -230,7 +230,7 @@ std::vector<std::byte> boot_sector(const Plan& plan) {
         tail.fat_sectors = plan.fat_sectors;
         tail.root_cluster = 2;
         tail.fsinfo_sector = 1;
-        tail.backup_sector = 6;
+        tail.backup_sector = disk::backup_boot_sector;
         fill_tail(tail.tail, plan);
     } else {
         fill_tail(*reinterpret_cast<disk::BootTail*>(behind), plan);
@@ -304,8 +304,8 @@ Result<void> write_all(host::BlockDevice& device, const Plan& plan, Timespec now
     if (plan.bits == 32) {
         auto info = fsinfo_sector(plan);
         TRY(device.write(size, info));
-        TRY(device.write(6 * size, boot));
-        TRY(device.write(7 * size, info));
+        TRY(device.write(disk::backup_boot_sector * size, boot));
+        TRY(device.write((disk::backup_boot_sector + 1) * size, info));
     }
     TRY(device.flush());
     TRY(device.write(0, boot));

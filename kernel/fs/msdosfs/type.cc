@@ -2,6 +2,8 @@
 #include "kernel/fs/msdosfs/check.h"
 #include "kernel/fs/msdosfs/newfs.h"
 #include "kernel/fs/msdosfs/vfsops.h"
+#include "kernel/kern/kernel.h"
+#include "kernel/vfs/utf16.h"
 
 #include <fmt/format.h>
 
@@ -54,24 +56,17 @@ Hints read_fsinfo(host::BlockDevice& device, const Geometry& geometry) {
     return hints;
 }
 
-/// Whether the last one to write did not finish, by any of the marks. EIO.
-Result<bool> read_dirty(host::BlockDevice& device, const Geometry& geometry) {
-    if (geometry.tail_offset) {
-        disk::BootTail tail;
-        TRY(device.read(*geometry.tail_offset, std::as_writable_bytes(std::span(&tail, 1))));
-        if (tail.state & disk::state_dirty) return true;
-    }
-    if (geometry.type == FatType::fat12) return false;
-    uint64_t fat = geometry.fat_offset + geometry.active_fat * geometry.fat_size;
-    if (geometry.is_fat32()) {
-        le32 entry;
-        TRY(device.read(fat + 4, std::as_writable_bytes(std::span(&entry, 1))));
-        return !(entry & disk::fat32_clean);
-    }
-    le16 entry;
-    TRY(device.read(fat + 2, std::as_writable_bytes(std::span(&entry, 1))));
-    // An Atari leaves zeros there.
-    return !geometry.atari && !(entry & disk::fat16_clean);
+/// What whoever mounts it should know.
+void report(host::Log& log, const host::BlockDevice& device, const Geometry& geometry,
+            const Marks& marks) {
+    if (!geometry.damage.empty())
+        log.warning("msdosfs: {}: {}; the backup of the boot sector is used", device.name(),
+                    geometry.damage);
+    if (marks.dirty)
+        log.warning("msdosfs: {}: was not unmounted cleanly; a check is due", device.name());
+    if (marks.errors)
+        log.warning("msdosfs: {}: is marked as having met errors of the device; a check is due",
+                    device.name());
 }
 
 class MsdosType final : public FileSystemType {
@@ -114,8 +109,7 @@ public:
         std::array<std::byte, 2> head;
         TRY(device.read(geometry->fat_offset + geometry->active_fat * geometry->fat_size, head));
         if (head[0] != std::byte{geometry->media} || head[1] != std::byte{0xff}) return found;
-        found = ProbeResult{"msdosfs", read_label(device, *geometry), ""};
-        if (found->label.empty()) found->label = geometry->boot_label;
+        found = ProbeResult{"msdosfs", read_label(device, *geometry, NameRules{}.code_page), ""};
         if (geometry->serial)
             found->uuid =
                 fmt::format("{:04X}-{:04X}", *geometry->serial >> 16, *geometry->serial & 0xffff);
@@ -130,13 +124,14 @@ public:
             options.utc_offset_minutes =
                 TRY(clusters::parse_minutes(set.text("time_offset"), -24 * 60, 24 * 60, 1));
         Geometry geometry = TRY(Geometry::read(*args.device));
-        auto dirty = read_dirty(*args.device, geometry);
-        if (!dirty) return Failure(dirty.error(), "file allocation table: cannot be read");
+        auto marks = geometry.marks(*args.device);
+        if (!marks) return Failure(marks.error(), "file allocation table: cannot be read");
+        report(kernel.log(), *args.device, geometry, *marks);
         Hints hints = read_fsinfo(*args.device, geometry);
-        if (*dirty) hints.free.reset(); // counts from before a crash
+        if (marks->dirty) hints.free.reset(); // counts from before a crash
         return std::unique_ptr<Mount>(std::make_unique<MsdosMount>(
             kernel, *this, std::move(args), std::move(geometry), std::move(names), options,
-            hints.free, hints.next, *dirty));
+            hints.free, hints.next, *marks));
     }
 
     bool can_check() const override { return true; }
@@ -159,24 +154,39 @@ const FileSystemType& type() {
     return the_type;
 }
 
-std::string read_label(host::BlockDevice& device, const Geometry& geometry) {
+namespace {
+
+/// The label of the root directory, if it has one in its first part.
+std::optional<ShortName> label_in_root(host::BlockDevice& device, const Geometry& geometry) {
     uint64_t offset =
         geometry.is_fat32() ? geometry.offset_of(geometry.root_cluster) : geometry.root_offset;
     uint64_t bytes = geometry.is_fat32() ? geometry.cluster_size
                                          : uint64_t{geometry.root_entries} * disk::dirent_size;
     std::vector<disk::DirEntry> entries(std::min<uint64_t>(bytes, 65536) / disk::dirent_size);
-    if (!device.read(offset, std::as_writable_bytes(std::span(entries)))) return {};
+    if (!device.read(offset, std::as_writable_bytes(std::span(entries)))) return std::nullopt;
     for (const disk::DirEntry& entry : entries) {
         if (entry.name[0] == disk::name_end) break;
         if (entry.name[0] == disk::name_deleted ||
             (entry.attributes & disk::attr_long_mask) == disk::attr_long_name ||
             !(entry.attributes & disk::attr_label) || entry.attributes & disk::attr_directory)
             continue;
-        std::string label(reinterpret_cast<const char*>(entry.name), sizeof entry.name);
-        label.resize(label.find_last_not_of(' ') + 1);
+        ShortName label;
+        std::copy_n(entry.name, label.size(), label.begin());
         return label;
     }
-    return {};
+    return std::nullopt;
+}
+
+} // namespace
+
+std::string read_label(host::BlockDevice& device, const Geometry& geometry,
+                       const CodePage& code_page) {
+    std::string bytes = geometry.boot_label;
+    if (auto label = label_in_root(device, geometry)) bytes.assign(label->begin(), label->end());
+    bytes.resize(bytes.find_last_not_of(' ') + 1);
+    if (!bytes.empty() && bytes[0] == disk::name_is_e5) bytes[0] = static_cast<char>(0xe5);
+    std::array<char16_t, std::tuple_size_v<ShortName>> units;
+    return vfs::utf16_to_utf8({units.data(), code_page.decode(bytes, units)});
 }
 
 } // namespace rump::msdosfs

@@ -30,10 +30,12 @@ disk::DirEntry root_entry(const Geometry& geometry) {
 MsdosMount::MsdosMount(Kernel& kernel, const FileSystemType& type, MountArgs args,
                        Geometry geometry, NameRules names, const clusters::Options& options,
                        std::optional<uint32_t> free_hint, std::optional<uint32_t> next_hint,
-                       bool was_dirty)
+                       Marks found)
     : Mount(kernel, type, std::move(args), clusters::traits(file_size_max, 2'000'000'000)),
       volume_(*this, std::move(geometry), std::move(names), options, free_hint, next_hint),
-      was_dirty_(was_dirty) {
+      found_(found) {
+    // As long as nothing changes, FSInfo stays as it is.
+    if (!found.dirty) written_hints_ = volume_.space.clusters.hints();
     if (!volume_.geometry.is_fat32())
         (void)volume_.space.numbers.add_directory(root_number(), 0, 1);
 }
@@ -122,12 +124,7 @@ Result<std::unique_ptr<Vnode>> MsdosMount::load(InodeNumber number) {
 
 Result<void> MsdosMount::epoch_collect(Transaction& tx) {
     return volume_.space.epoch_collect(tx, [&]() -> Result<void> {
-        tx.on_abort([this, marked = marked_, hints = written_hints_] {
-            marked_ = marked;
-            written_hints_ = hints;
-        });
-        if (!marked_ && !was_dirty_) TRY(set_state(tx, false));
-        marked_ = true;
+        tx.on_abort([this, hints = written_hints_] { written_hints_ = hints; });
         return write_fsinfo(tx);
     });
 }
@@ -163,27 +160,29 @@ Result<void> MsdosMount::write_fsinfo(Transaction& tx) {
     return {};
 }
 
+/// In use from now on, whether anything changes or not.
 FailureOr<void> MsdosMount::begin_writing() {
-    marked_ = false;
-    if (!was_dirty_) return {};
-    kernel().log().warning("{}: {}: was not unmounted cleanly; a check is due", type().name(),
-                           device().name());
     auto tx = TRY(begin());
-    auto repaired = volume_.fat.repair_mirrors(tx);
-    if (!repaired) return Failure(repaired.error(), "file allocation table: cannot be read");
-    if (*repaired > 0)
-        kernel().log().warning("{}: {} sectors of the FAT's copies differed, the first is believed",
-                               type().name(), *repaired);
+    if (found_.dirty) {
+        auto repaired = volume_.fat.repair_mirrors(tx);
+        if (!repaired) return Failure(repaired.error(), "file allocation table: cannot be read");
+        if (*repaired > 0)
+            kernel().log().warning(
+                "{}: {} sectors of the FAT's copies differed, the first is believed", type().name(),
+                *repaired);
+    } else if (!set_state(tx, false)) {
+        return Failure(Errno::io, "the mark of a mounted file system cannot be written");
+    }
     tx.done();
+    TRY(epoch().commit());
     return {};
 }
 
 Result<void> MsdosMount::end_writing() {
-    if (!marked_) return {};
+    if (found_.dirty) return {};
     auto tx = TRY(begin());
-    if (!was_dirty_) TRY(set_state(tx, true));
+    TRY(set_state(tx, true));
     tx.done();
-    // The commit of this very change must not mark the volume again.
     return {};
 }
 
@@ -203,8 +202,7 @@ std::vector<std::pair<std::string, std::string>> MsdosMount::describe() {
     const Geometry& geometry = volume_.geometry;
     std::vector<std::pair<std::string, std::string>> facts;
     facts.emplace_back("format", geometry.type_name());
-    std::string label = read_label(device(), geometry);
-    if (label.empty()) label = geometry.boot_label;
+    std::string label = read_label(device(), geometry, volume_.names.code_page);
     if (!label.empty()) facts.emplace_back("label", label);
     if (geometry.serial)
         facts.emplace_back("uuid", fmt::format("{:04X}-{:04X}", *geometry.serial >> 16,
@@ -216,7 +214,8 @@ std::vector<std::pair<std::string, std::string>> MsdosMount::describe() {
                                    ? fmt::format("{}", geometry.fat_count)
                                    : fmt::format("{}, only number {} in use", geometry.fat_count,
                                                  geometry.active_fat));
-    facts.emplace_back("state", was_dirty_ ? "not cleanly unmounted" : "clean");
+    facts.emplace_back("state", std::string(found_.dirty ? "not cleanly unmounted" : "clean") +
+                                    (found_.errors ? ", device errors were met" : ""));
     facts.emplace_back("code page", std::string(volume_.names.code_page.name()));
     return facts;
 }

@@ -14,7 +14,7 @@ class MsdosMount final : public Mount {
 public:
     MsdosMount(Kernel& kernel, const FileSystemType& type, MountArgs args, Geometry geometry,
                NameRules names, const clusters::Options& options, std::optional<uint32_t> free_hint,
-               std::optional<uint32_t> next_hint, bool was_dirty);
+               std::optional<uint32_t> next_hint, Marks found);
     ~MsdosMount() override;
 
     Volume& volume() { return volume_; }
@@ -47,13 +47,14 @@ private:
     Result<void> write_fsinfo(Transaction& tx);
 
     Volume volume_;
-    const bool was_dirty_; // not cleanly unmounted before us: stays so until somebody checks it
-    // Of the commit in progress only.
-    bool marked_ = false;
+    const Marks found_; // before us; they stay until somebody checks
+    // Of the commit in progress only: what FSInfo says.
     std::optional<clusters::Allocator::Hints> written_hints_;
 };
 
-/// The label in the root directory, as stored; empty: none. Reads the device itself.
-std::string read_label(host::BlockDevice& device, const Geometry& geometry);
+/// The label in the root directory, else that of the boot sector; empty: none. Reads the device
+/// itself.
+std::string read_label(host::BlockDevice& device, const Geometry& geometry,
+                       const CodePage& code_page);
 
 } // namespace rump::msdosfs
