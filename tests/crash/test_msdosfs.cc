@@ -54,7 +54,9 @@ crash::Complaint judge(const FileSystemType& type, host::BlockDevice& device) {
 }
 
 /// What fsck.fat may say of a cut: it was dirty, clusters are lost, in chains that are longer than
-/// their files or in none, and a rename between directories was cut between its two entries.
+/// their files or in none, and a rename between directories was cut between its two entries: then
+/// a directory has two names, of which its ".." is right for one. The mark of a new last cluster
+/// may stand in two sectors of a FAT12, of which one arrived.
 constexpr const char* fsck_fat_output =
     "(fsck\\.fat .*\n|/proc/.*\n|Warning: Filesystem is FAT32 according.*\n"
     " *but has only .*\n *This may lead to problems.*\n| *There are differences between boot.*\n"
@@ -63,8 +65,11 @@ constexpr const char* fsck_fat_output =
     "|Reclaimed \\d+ unused clusters? .*\n|Free cluster summary wrong .*\n *Auto-correcting\\.\n"
     "|FATs differ but appear to be intact.*\n *Using first FAT\\.\n"
     "|/.*\n +File size is .* cluster chain length is > .*\n +Truncating file to .*\n"
-    "|/.* +and\n/.*\n +share clusters\\.\n +Truncating second to .*\n"
+    "|(/.*\n +Invalid '\\.\\.' entry in the second slot\\. +Fixing\\.\n)?"
+    "/.* +and\n/.*\n +share clusters\\.\n +Truncating second to .*\n"
     "(/.*\n +File size is .* cluster chain length is .*\n +Truncating file to .*\n)?"
+    "(/.*\n +Invalid '\\.\\.' entry in the second slot\\. +Fixing\\.\n)?"
+    "|Cluster [0-9]+ out of range \\((4080|3840) > [0-9]+\\)\\. Setting to EOF\\.\n"
     "|\n|Leaving filesystem unchanged\\.\n)*";
 /// The same for fsck.exfat.
 constexpr const char* fsck_exfat_output =
