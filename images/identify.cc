@@ -100,6 +100,11 @@ std::string_view filesystem_name(std::string_view blkid_type) {
     return {};
 }
 
+bool is_unknown(host::BlockDevice& device) {
+    const auto found = identify(device);
+    return found.ok() && found->type.empty() && found->partition_table.empty();
+}
+
 std::string what_it_is(host::BlockDevice& device) {
     auto found = identify(device);
     if (!found.ok()) return "it cannot be read";

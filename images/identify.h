@@ -24,6 +24,9 @@ Result<Identity> identify(host::BlockDevice& device);
 /// known. Whether this build has it, the registry knows.
 std::string_view filesystem_name(std::string_view blkid_type);
 
+/// Nothing is known on it: no file system, no partitions. False where it cannot be read.
+bool is_unknown(host::BlockDevice& device);
+
 /// "this is an ext4 image", "this is a disk with a gpt partition table, choose one with part= (1,
 /// 2)", "no known file system". Never fails.
 std::string what_it_is(host::BlockDevice& device);

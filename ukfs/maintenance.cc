@@ -19,13 +19,17 @@ FailureOr<const FileSystemType*> named_type(std::string_view name) {
     return type;
 }
 
-/// The type of a device: as named, else the one that knows it.
+/// The type of a device that is to be checked: as named, else the one that knows it, or could
+/// repair it.
 FailureOr<const FileSystemType*> choose_type(const char* name, host::BlockDevice& device) {
     if (name) return named_type(name);
     auto found = probe_filesystems(device);
     if (!found.ok()) return found.error();
-    if (found->type.empty()) return Failure(Errno::inval, images::what_it_is(device));
-    return named_type(found->type);
+    if (!found->type.empty()) return named_type(found->type);
+    if (images::is_unknown(device))
+        for (const FileSystemType* type : filesystem_types())
+            if (auto ours = type->recoverable(device); ours && *ours) return type;
+    return Failure(Errno::inval, images::what_it_is(device));
 }
 
 FailureOr<void> check_image(const char* image, const ukfs_check_args& args,

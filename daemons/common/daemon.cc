@@ -137,6 +137,8 @@ std::string daemon_name(std::string_view type) {
 DaemonResult<void> Daemon::refuse_other_type(host::BlockDevice& device) {
     auto probed = spec_.type.probe(device);
     if (!probed.ok() || *probed) return {}; // mounting says what is wrong with it
+    if (auto lost = spec_.type.recoverable(device); lost && *lost && images::is_unknown(device))
+        return {};
     std::string text = images::what_it_is(device);
     if (auto identity = images::identify(device); identity.ok()) {
         const FileSystemType* type = find_filesystem(images::filesystem_name(identity->type));

@@ -68,6 +68,12 @@ public:
     /// EOPNOTSUPP (a feature, by name), ENOMEM.
     virtual FailureOr<std::unique_ptr<Mount>> mount(Kernel& kernel, MountArgs args) const = 0;
 
+    /// For a device that no type knows: one of ours that check could repair? Cheap, too. EIO.
+    virtual Result<bool> recoverable(host::BlockDevice& device) const {
+        (void)device;
+        return false;
+    }
+
     virtual bool can_check() const { return false; }
     /// Independent of the code that mounts and writes. Failure: what keeps it from checking at all.
     virtual FailureOr<CheckReport> check(host::BlockDevice& device, const CheckOptions& options,

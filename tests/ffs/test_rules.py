@@ -70,6 +70,22 @@ def large(work, size, options):
     assert not found.wrong, found.wrong
 
 
+def superblock_lost(work, options):
+    """What a repair puts back is what was there, but for times."""
+    image = sparse(work / "image", 24 * MIB)
+    run(*TOOL, "newfs", image, *options)
+    run(*TOOL, "churn", image, 3, STEPS)
+    found = bsd_rules.Image(image, True)
+    with found.file:
+        assert found.find()
+    with open(image, "r+b") as f:
+        f.seek(found.place)
+        f.write(bytes(8192))
+    said = run(*TOOL, "repair", image, good=(1,))
+    assert "superblock-backup" in said, said
+    judge(image, "putting the superblock back", True)
+
+
 def seen_to_fail(work):
     """Each of these lies is found."""
     image = sparse(work / "image", 24 * MIB)
@@ -116,6 +132,8 @@ def main():
     for options in (["O=0", "b=8192", "f=1024"], ["O=0", "B=be", "b=4096", "f=512"], ["O=2", "ea", "b=65536", "f=8192"],
                     ["O=1", "b=65536", "f=65536", "m=0"], ["O=2", "b=4096", "f=512", "i=1024", "o=space"]):
         cases.run(" ".join(options), made_here, options)
+    for options in (["O=1", "B=be"], ["O=2", "b=16384", "f=2048"], ["O=0", "b=8192", "f=1024"]):
+        cases.run("superblock lost, " + " ".join(options), superblock_lost, options)
     for seed in range(40 if ALL else 12):
         choose = random.Random(seed)
         block = choose.choice((4096, 8192, 16384, 32768, 65536))

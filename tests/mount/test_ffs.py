@@ -4,7 +4,7 @@ import os
 import sys
 
 from harness import (NOBODY, ROOT, as_user, check, equal, fuse_mount, has_daemon, main, need_root,
-                     need_user_mounts, run, tool, ukfs)
+                     need_user_mounts, refused, run, tool, ukfs)
 
 LAYOUTS = ("O=1,B=be,b=8k,f=1k,l=1m", "O=1,B=le,b=16k,f=2k", "O=2,B=le,b=32k,f=4k", "O=2,B=be,b=16k,f=2k,l=1m,ea")
 
@@ -51,6 +51,21 @@ def test_root_works_in_every_layout(scratch):
             if layout.startswith("O=2"):
                 equal(os.getxattr(where + "/name", "user.key"), b"value", layout)
             equal({int(n) for n in os.listdir(where + "/a/b")}, set(range(1, 300, 2)), layout)
+
+
+def test_a_lost_superblock_is_named_and_put_back(scratch):
+    for layout, image in images(scratch):
+        run([ukfs(), "put", image, __file__, "/file"])
+        with open(image, "r+b") as file:
+            file.seek(65536 if layout.startswith("O=2") else 8192)
+            file.write(bytes(8192))
+        refused([tool("rump_ffs"), image, scratch.folder("mnt-" + layout)], 32, "there is a copy at byte")
+        said = run([ukfs(), "check", image], code=4)
+        check("the copy of group 0 is used" in said.stdout, said.stdout)
+        run([ukfs(), "check", "-y", image], code=1)
+        run([ukfs(), "check", "-f", image])
+        with open(__file__, "rb") as here:
+            equal(run([ukfs(), "cat", image, "/file"]).stdout, here.read().decode(), layout)
 
 
 def test_an_ordinary_user_works_in_every_layout(scratch):

@@ -3,6 +3,7 @@
 #include "tests/support/ffs_volume.h"
 
 #include "hostshim/memory_device.h"
+#include "kernel/fs/ffs/ffs.h"
 #include "kernel/fs/ffs/geometry.h"
 #include "kernel/kern/kernel.h"
 #include "kernel/vfs/vfs_ops.h"
@@ -33,6 +34,15 @@ struct Volume {
         work(*mount, *top);
         top.reset();
         REQUIRE(kernel.unmount(*mount, false).ok());
+    }
+    /// Why it is not mounted.
+    std::string refusal() {
+        try {
+            with_root([](Mount&, Vnode&) {});
+        } catch (const std::runtime_error& error) {
+            return error.what();
+        }
+        return {};
     }
     ffs::Geometry geometry() const {
         const auto found = ffs::find_superblock(*device);
@@ -138,5 +148,61 @@ TEST_CASE("on a full volume, what has lost its name gets one in the root") {
             REQUIRE(name != names.end());
             CHECK(contents_of(**vfs::lookup(top, *name, root)) == "still here");
         });
+    }
+}
+
+TEST_CASE("a lost superblock is put back from a copy, also of another group") {
+    const std::vector<std::byte> nothing(ffs::disk::superblock_size);
+    for (const std::string layout :
+         {"0/le/8k/1k", "1/le/8k/1k", "1/be/32k/4k", "2/be/16k/2k", "2/le/4k/4k", "2/le/16k/2k/log",
+          "1/le/64k/8k", "2/be/64k/64k"}) {
+        for (const bool first_copy_too : {false, true}) {
+            for (const bool forged : {false, true}) {
+                INFO(layout << (first_copy_too ? ", its first copy, too" : "")
+                            << (forged ? ", a field that lies" : ""));
+                Volume v(layout);
+                v.with_root([&](Mount&, Vnode& top) { make_file(top, "file", "still here"); });
+                const ffs::Geometry geo = v.geometry();
+                if (first_copy_too && geo.ncg == 1) continue;
+                if (forged) {
+                    const std::array<std::byte, 4> lie{std::byte{3}};
+                    const uint64_t at =
+                        geo.superblock_offset + offsetof(ffs::disk::Superblock, bsize);
+                    REQUIRE(v.device->write(at, lie).ok());
+                } else {
+                    REQUIRE(v.device->write(geo.superblock_offset, nothing).ok());
+                }
+                if (first_copy_too)
+                    REQUIRE(v.device->write(geo.bytes(geo.cg_super(0)), nothing).ok());
+                REQUIRE(*ffs::type().recoverable(*v.device) != first_copy_too);
+                const std::string refusal = v.refusal();
+                CHECK((refusal.find("there is a copy") != refusal.npos) != first_copy_too);
+                const std::string said = test::ffs_findings(*v.device);
+                CHECK(said.find("superblock-backup: superblock: ") == 0);
+                CHECK(said.find(first_copy_too ? "copy of group 1" : "copy of group 0") !=
+                      said.npos);
+                CHECK(test::ffs_findings(*v.device, true) == "");
+                CHECK(test::ffs_findings(*v.device) == "");
+                v.with_root([&](Mount&, Vnode& top) {
+                    CHECK(contents_of(**vfs::lookup(top, "file", root)) == "still here");
+                });
+            }
+        }
+    }
+}
+
+TEST_CASE("a copy that an older file system has left is not taken for a lost superblock") {
+    const std::vector<std::byte> nothing(ffs::disk::superblock_size);
+    for (const std::string before : {"1/le/8k/1k", "2/be/4k/4k", "0/be/16k/2k"}) {
+        for (const std::string now : {"2/le/32k/4k", "1/be/64k/8k"}) {
+            INFO(before << ", then " << now);
+            Volume v(before);
+            test::make_ffs(*v.device, test::FfsLayout::parse(now), {});
+            const ffs::Geometry geo = v.geometry();
+            REQUIRE(v.device->write(geo.superblock_offset, nothing).ok());
+            CHECK(test::ffs_findings(*v.device, true) == "");
+            CHECK(v.geometry().bsize == geo.bsize);
+            CHECK(v.geometry().order.order() == geo.order.order());
+        }
     }
 }

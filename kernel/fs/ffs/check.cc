@@ -1,6 +1,7 @@
 // The run of a check: superblock, log, five phases, superblock.
 #include "kernel/fs/ffs/check.h"
 
+#include "kernel/fs/ffs/backup.h"
 #include "kernel/fs/ffs/wapbl.h"
 
 #include "hostshim/overlay_device.h"
@@ -12,10 +13,11 @@
 
 namespace rump::ffs {
 
-Checker::Checker(host::BlockDevice& device, const Geometry& geo, const disk::Superblock& sb,
-                 const CheckOptions& options, CheckReport& report)
-    : device_(device), geo_(geo), sb_(sb), options_(options), report_(report),
-      used_((geo.size + 7) / 8), inodes_(geo.inode_count()) {}
+Checker::Checker(host::BlockDevice& device, const Geometry& geo,
+                 const CheckedSuperblock& superblock, const CheckOptions& options,
+                 CheckReport& report)
+    : device_(device), geo_(geo), superblock_(superblock), sb_(superblock.found.raw),
+      options_(options), report_(report), used_((geo.size + 7) / 8), inodes_(geo.inode_count()) {}
 
 bool Checker::found(std::string code, std::string place, std::string message, bool fixable,
                     Severity severity) {
@@ -65,16 +67,30 @@ void Checker::compare_totals() {
     }
 }
 
-Result<void> Checker::superblocks(std::span<const std::string> wrong_fields) {
-    const ByteOrder o = geo_.order;
-    for (const std::string& wrong : wrong_fields)
+Result<void> Checker::superblocks() {
+    const std::vector<std::byte>& bytes = superblock_.found.bytes;
+    if (!superblock_.replaced.empty())
+        found("superblock-backup", "superblock", superblock_.replaced, true);
+    for (const std::string& wrong : superblock_.wrong_fields)
         found("superblock-field", "superblock", wrong, true);
-    std::vector<std::byte> bytes(geo_.superblock_bytes);
-    TRY(device_.read(geo_.superblock_offset, bytes));
-    if ((geo_.metackhash & disk::ck_superblock) != 0 && superblock_hash(bytes) != o.get(sb_.ckhash))
+    if ((geo_.metackhash & disk::ck_superblock) != 0 &&
+        superblock_hash(std::span(bytes).first(geo_.superblock_bytes)) !=
+            geo_.order.get(sb_.ckhash))
         found("superblock-check-hash", "superblock", "check hash is wrong", true);
     for (uint32_t cg = 0; cg < geo_.ncg; ++cg) TRY(superblock_copy(cg));
     return {};
+}
+
+/// The superblock as it is known now, to its own place or a copy's.
+Result<void> Checker::write_superblock(uint64_t place) {
+    std::vector<std::byte> bytes(superblock_.found.bytes);
+    bytes.resize(geo_.superblock_bytes);
+    std::memcpy(bytes.data(), &sb_, sizeof sb_);
+    auto& out = *reinterpret_cast<disk::Superblock*>(bytes.data());
+    if (geo_.freebsd) geo_.order.set(out.sblockactualloc, place);
+    if ((geo_.metackhash & disk::ck_superblock) != 0)
+        geo_.order.set(out.ckhash, superblock_hash(bytes));
+    return device_.write(place, bytes);
 }
 
 Result<void> Checker::superblock_copy(uint32_t cg) {
@@ -112,13 +128,7 @@ Result<void> Checker::superblock_copy(uint32_t cg) {
         if (!found("superblock-copy", fmt::format("superblock copy of group {}", cg),
                    fmt::format("{} disagrees with the superblock", name), true))
             return {};
-        std::vector<std::byte> bytes(geo_.superblock_bytes);
-        TRY(device_.read(geo_.superblock_offset, bytes));
-        auto& out = *reinterpret_cast<S*>(bytes.data());
-        out = sb_;
-        if (geo_.freebsd) o.set(out.sblockactualloc, place);
-        if ((geo_.metackhash & disk::ck_superblock) != 0) o.set(out.ckhash, superblock_hash(bytes));
-        return device_.write(place, bytes);
+        return write_superblock(place);
     }
     return {};
 }
@@ -133,13 +143,8 @@ Result<void> Checker::finish() {
         changed_ = true;
     }
     if (!changed_) return {};
-    std::vector<std::byte> bytes(geo_.superblock_bytes);
-    TRY(device_.read(geo_.superblock_offset, bytes));
-    std::memcpy(bytes.data(), &sb_, sizeof sb_);
-    auto& out = *reinterpret_cast<disk::Superblock*>(bytes.data());
-    if ((geo_.metackhash & disk::ck_superblock) != 0) o.set(out.ckhash, superblock_hash(bytes));
     TRY(device_.flush()); // everything before the flag that vouches for it
-    TRY(device_.write(geo_.superblock_offset, bytes));
+    TRY(write_superblock(geo_.superblock_offset));
     return device_.flush();
 }
 
@@ -188,15 +193,40 @@ std::vector<std::string> derive_fields(disk::Superblock& sb, ByteOrder o) {
     return wrong;
 }
 
-FailureOr<Geometry> open_geometry(host::BlockDevice& device, FoundSuperblock& sb,
-                                  std::vector<std::string>& wrong) {
+FailureOr<Geometry> geometry_of(host::BlockDevice& device, CheckedSuperblock& sb) {
+    sb.wrong_fields = derive_fields(sb.found.raw, sb.found.order);
+    return Geometry::validate(sb.found.raw, sb.found.order, sb.found.offset, device.size());
+}
+
+FailureOr<Geometry> first_superblock(host::BlockDevice& device, CheckedSuperblock& sb) {
     auto found = find_superblock(device);
     if (!found) return Failure(found.error(), "the superblock cannot be read");
     if (!*found) return Failure(Errno::inval, "no FFS superblock at 0, 8, 64 or 256 KiB");
-    sb = std::move(**found);
-    wrong = derive_fields(sb.raw, sb.order);
-    Geometry geo = TRY(Geometry::validate(sb.raw, sb.order, sb.offset, device.size()));
-    if (auto read = read_apple_label(device, geo); !read)
+    sb.found = std::move(**found);
+    return geometry_of(device, sb);
+}
+
+/// By the first superblock, or where that cannot be used by a copy. What a copy says of the state
+/// is as old as it is: it is looked at as one that was not unmounted.
+FailureOr<Geometry> open_geometry(host::BlockDevice& device, CheckedSuperblock& sb) {
+    auto geo = first_superblock(device, sb);
+    if (!geo) {
+        auto backup = search_backup(device);
+        if (!backup) return Failure(backup.error(), "the superblock cannot be read");
+        if (!*backup)
+            return Failure(geo.error().code, geo.error().text + ", nor a copy of it elsewhere");
+        sb.found = std::move((*backup)->found);
+        sb.found.raw.clean = 0;
+        sb.replaced = fmt::format("{}; the copy of group {} is used, at byte {}", geo.error().text,
+                                  (*backup)->group, (*backup)->place);
+        geo = geometry_of(device, sb);
+        if (!geo) return geo;
+        // The copy does not know whether the log was in use; the log does.
+        if (geo->log)
+            if (const auto header = TRY(read_log_header(device, *geo->log, geo->order)))
+                geo->log_flag = header->head != 0 || header->tail != 0;
+    }
+    if (auto read = read_apple_label(device, *geo); !read)
         return Failure(read.error(), "the label cannot be read");
     return geo;
 }
@@ -207,16 +237,16 @@ FailureOr<CheckReport> check_volume(host::BlockDevice& device, const CheckOption
                                     host::Log& log) {
     (void)log;
     CheckReport report;
-    FoundSuperblock sb;
-    std::vector<std::string> wrong;
-    Geometry geo = TRY(open_geometry(device, sb, wrong));
-    if (sb.raw.clean == disk::is_clean && !options.force) {
+    CheckedSuperblock sb;
+    Geometry geo = TRY(open_geometry(device, sb));
+    const disk::Superblock& raw = sb.found.raw;
+    if (raw.clean == disk::is_clean && !options.force) {
         report.skipped_clean = true;
         return report;
     }
     if (geo.old_groups)
         return Failure(Errno::opnotsupp, "cylinder groups in the format of 4.2BSD are not checked");
-    if ((geo.flags & disk::flag_suj) != 0 && !geo.netbsd && sb.raw.clean == 0 && options.repair)
+    if ((geo.flags & disk::flag_suj) != 0 && !geo.netbsd && raw.clean == 0 && options.repair)
         return Failure(Errno::opnotsupp,
                        "has a soft updates journal; run FreeBSD's fsck_ffs, which knows it");
     std::unique_ptr<host::BlockDevice> overlay;
@@ -227,12 +257,12 @@ FailureOr<CheckReport> check_volume(host::BlockDevice& device, const CheckOption
         for (const LogInode& i : contents.inodes) unlinked.insert(i.number);
         overlay = TRY(replayed(device, contents, options.repair, report));
         if (overlay) use = overlay.get();
-        geo = TRY(open_geometry(*use, sb, wrong));
+        geo = TRY(open_geometry(*use, sb));
     }
-    Checker checker(*use, geo, sb.raw, options, report);
+    Checker checker(*use, geo, sb, options, report);
     checker.set_unlinked(std::move(unlinked));
     const auto run = [&]() -> Result<void> {
-        TRY(checker.superblocks(wrong));
+        TRY(checker.superblocks());
         TRY(checker.blocks_and_sizes());
         TRY(checker.pathnames());
         TRY(checker.connectivity());

@@ -28,6 +28,14 @@ namespace rump::ffs {
 FailureOr<CheckReport> check_volume(host::BlockDevice& device, const CheckOptions& options,
                                     host::Log& log);
 
+/// The superblock that a check goes by.
+struct CheckedSuperblock {
+    FoundSuperblock found;
+    std::vector<std::string> wrong_fields; // which others imply, and which have been put right
+    /// Why the first one cannot be used, and what is used instead; empty: it is used.
+    std::string replaced;
+};
+
 /// What phase 1 learns of an inode.
 struct CheckedInode {
     /// bad: has blocks that are not its own, and goes.
@@ -43,16 +51,15 @@ struct CheckedInode {
 
 class Checker {
 public:
-    Checker(host::BlockDevice& device, const Geometry& geo, const disk::Superblock& sb,
+    Checker(host::BlockDevice& device, const Geometry& geo, const CheckedSuperblock& superblock,
             const CheckOptions& options, CheckReport& report);
 
     /// The inodes that the log lists: in use without a name when the system went down. The next
     /// mount frees them.
     void set_unlinked(std::unordered_set<uint64_t> numbers) { unlinked_ = std::move(numbers); }
 
-    /// The superblock's check hash, and its copies in the groups. `wrong_fields`: what was said
-    /// of the fields that the caller has put right.
-    Result<void> superblocks(std::span<const std::string> wrong_fields);
+    /// The superblock's fields and check hash, and its copies in the groups.
+    Result<void> superblocks();
     Result<void> blocks_and_sizes();
     Result<void> pathnames();
     Result<void> connectivity();
@@ -71,6 +78,7 @@ private:
     Result<void> read(uint64_t fragment, std::span<std::byte> out);
     Result<void> write(uint64_t fragment, std::span<const std::byte> bytes);
     Result<void> superblock_copy(uint32_t cg);
+    Result<void> write_superblock(uint64_t place);
 
     // phase 1 (check_inodes.cc)
 
@@ -159,6 +167,7 @@ private:
 
     host::BlockDevice& device_;
     const Geometry& geo_;
+    const CheckedSuperblock superblock_;
     disk::Superblock sb_;
     const CheckOptions& options_;
     CheckReport& report_;

@@ -2,6 +2,7 @@
 // them, so that its fsck_ffs finds what it expects.
 #include "kernel/fs/ffs/newfs.h"
 
+#include "kernel/fs/ffs/backup.h"
 #include "kernel/fs/ffs/dir.h"
 #include "kernel/fs/ffs/group.h"
 #include "kernel/fs/ffs/logfile.h"
@@ -288,13 +289,15 @@ private:
     FragNumber root_block_;
 };
 
-/// No other superblock may be found where one is looked for, nor a label of
-/// Apple's.
+/// No other superblock may be found where one is looked for, nor a first copy of one, nor a label
+/// of Apple's.
 Result<void> Maker::wipe() {
-    for (uint64_t place : disk::superblock_places) {
+    std::vector<uint64_t> places = first_backup_places();
+    places.insert(places.end(), disk::superblock_places.begin(), disk::superblock_places.end());
+    for (uint64_t place : places) {
         const uint64_t length = disk::superblock_size;
         if (place + length > device_.size()) continue;
-        if (place == 0) continue; // the boot area belongs to others
+        if (place < length) continue; // the boot area belongs to others
         TRY(device_.write_zeros(place, length));
     }
     std::array<std::byte, 4> none{};

@@ -5,6 +5,7 @@
 // clean. FreeBSD: 1 or 0.
 #include "kernel/fs/ffs/vfsops.h"
 
+#include "kernel/fs/ffs/backup.h"
 #include "kernel/fs/ffs/check.h"
 #include "kernel/fs/ffs/journal.h"
 #include "kernel/fs/ffs/logfile.h"
@@ -290,6 +291,9 @@ public:
         return specs;
     }
     Result<std::optional<ProbeResult>> probe(host::BlockDevice& device) const override;
+    Result<bool> recoverable(host::BlockDevice& device) const override {
+        return TRY(first_backup(device)).has_value();
+    }
     FailureOr<std::unique_ptr<Mount>> mount(Kernel& kernel, MountArgs args) const override;
     bool can_check() const override { return true; }
     FailureOr<CheckReport> check(host::BlockDevice& device, const CheckOptions& options,
@@ -317,15 +321,25 @@ Result<std::optional<ProbeResult>> FfsType::probe(host::BlockDevice& device) con
     return std::optional(result);
 }
 
+/// With a word about the copy, if there is one.
+Failure unusable(host::BlockDevice& device, Errno code, std::string text) {
+    if (auto backup = first_backup(device); backup && *backup)
+        text += fmt::format("; there is a copy at byte {}, which a check that repairs puts back",
+                            (*backup)->place);
+    return {code, std::move(text)};
+}
+
 FailureOr<FoundSuperblock> require_superblock(host::BlockDevice& device) {
     auto found = find_superblock(device);
     if (!found) return Failure(found.error(), "the superblock cannot be read");
-    if (!*found) return Failure(Errno::inval, "no FFS superblock at 0, 8, 64 or 256 KiB");
+    if (!*found) return unusable(device, Errno::inval, "no FFS superblock at 0, 8, 64 or 256 KiB");
     return std::move(**found);
 }
 
-FailureOr<Geometry> require_geometry(const FoundSuperblock& found, uint64_t device_size) {
-    Geometry geo = TRY(Geometry::validate(found.raw, found.order, found.offset, device_size));
+FailureOr<Geometry> require_geometry(const FoundSuperblock& found, host::BlockDevice& device) {
+    auto valid = Geometry::validate(found.raw, found.order, found.offset, device.size());
+    if (!valid) return unusable(device, valid.error().code, valid.error().text);
+    const Geometry& geo = *valid;
     if ((geo.metackhash & disk::ck_superblock) != 0) {
         const auto bytes = std::span(found.bytes).first(geo.superblock_bytes);
         if (superblock_hash(bytes) != geo.order.get(found.raw.ckhash))
@@ -336,7 +350,7 @@ FailureOr<Geometry> require_geometry(const FoundSuperblock& found, uint64_t devi
 
 FailureOr<std::unique_ptr<Mount>> FfsType::mount(Kernel& kernel, MountArgs args) const {
     auto found = TRY(require_superblock(*args.device));
-    Geometry geo = TRY(require_geometry(found, args.device->size()));
+    Geometry geo = TRY(require_geometry(found, *args.device));
     LogOverlay* log = nullptr;
     if (geo.log_flag && !args.options.no_recovery) {
         auto contents = TRY(read_log(*args.device, geo));
@@ -344,7 +358,7 @@ FailureOr<std::unique_ptr<Mount>> FfsType::mount(Kernel& kernel, MountArgs args)
         log = overlay.get();
         args.device = std::move(overlay);
         found = TRY(require_superblock(*args.device));
-        geo = TRY(require_geometry(found, args.device->size()));
+        geo = TRY(require_geometry(found, *args.device));
     }
     if (auto read = read_apple_label(*args.device, geo); !read)
         return Failure(read.error(), "the label cannot be read");
