@@ -6,6 +6,7 @@
 // when the image is closed.
 #include "daemons/common/exit_code.h"
 #include "daemons/common/mountpoint.h"
+#include "hostshim/standard_descriptors.h"
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -46,19 +47,30 @@ std::string unescape(std::string_view field) {
     return text;
 }
 
-/// The type of what is mounted last on exactly this path; empty: nothing.
-std::string mounted_type(const std::string& path) {
+/// What is mounted last on exactly a path.
+struct Mounted {
+    std::string type; // empty: nothing
+    std::string user; // who mounted it, a number; empty: not told
+};
+
+Mounted mounted_on(const std::string& path) {
     std::ifstream table("/proc/self/mountinfo");
-    std::string type;
+    Mounted found;
     for (std::string line; std::getline(table, line);) {
         std::istringstream fields(line);
         std::string field, where;
         for (int i = 0; i < 5; ++i) fields >> where;
         while (fields >> field && field != "-") {
         }
-        if (unescape(where) == path) fields >> type;
+        if (unescape(where) != path) continue;
+        std::string source, options;
+        fields >> found.type >> source >> options;
+        constexpr std::string_view key = "user_id=";
+        const size_t at = options.find(key);
+        found.user = at == options.npos ? "" : options.substr(at + key.size());
+        found.user.resize(std::min(found.user.find(','), found.user.size()));
     }
-    return type;
+    return found;
 }
 
 /// A descriptor of the daemon, or -1 when the mount does not tell (it is dead, or another user's).
@@ -94,19 +106,28 @@ std::string resolve(const std::string& path) {
     return path;
 }
 
+/// Why the host would not unmount.
+std::string reason(rump::Errno error, const Mounted& mount, bool lazily) {
+    if (error != rump::Errno::busy) return std::string(rump::errno_message(error));
+    if (::geteuid() != 0 && mount.user != std::to_string(::geteuid()))
+        return fmt::format("it is not yours, user {} has mounted it", mount.user);
+    return lazily ? "cannot be unmounted" : "in use (rump_umount -l takes it away all the same)";
+}
+
 DaemonResult<void> unmount(const std::string& given, bool lazily) {
     const std::string path = resolve(given);
-    const std::string type = mounted_type(path);
-    if (type.empty()) return failed(given, "nothing is mounted here");
-    if (!type.starts_with("fuse.rump_"))
-        return failed(given, fmt::format("a mount of type {} is here, not one of ours", type));
+    const Mounted mount = mounted_on(path);
+    struct stat status;
+    if (mount.type.empty() && ::lstat(given.c_str(), &status) != 0)
+        return failed(given, rump::errno_message(rump::errno_from_host(errno)));
+    if (mount.type.empty()) return failed(given, "nothing is mounted here");
+    if (!mount.type.starts_with("fuse.rump_"))
+        return failed(given,
+                      fmt::format("a mount of type {} is here, not one of ours", mount.type));
     const int daemon = open_daemon(path);
     if (auto done = rump::unmount_host(path, lazily); !done.ok()) {
         if (daemon >= 0) ::close(daemon);
-        return failed(given,
-                      done.error() == rump::Errno::busy
-                          ? "in use, or not yours (rump_umount -l takes it away all the same)"
-                          : rump::errno_message(done.error()));
+        return failed(given, reason(done.error(), mount, lazily));
     }
     if (daemon < 0) return {};
     pollfd end = {.fd = daemon, .events = POLLIN, .revents = 0};
@@ -126,6 +147,7 @@ int usage(FILE* to, ExitCode code) {
 } // namespace
 
 int main(int argc, char** argv) {
+    rump::host::keep_standard_descriptors();
     bool lazily = false;
     for (int letter; (letter = ::getopt(argc, argv, "lhV")) != -1;) {
         switch (letter) {

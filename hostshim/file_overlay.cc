@@ -24,6 +24,7 @@
 #include <atomic>
 #include <cstring>
 #include <fcntl.h>
+#include <unistd.h>
 #include <vector>
 
 namespace rump::host {
@@ -80,14 +81,16 @@ struct Layout {
 
 class FileOverlay final : public BlockDevice {
 public:
-    FileOverlay(std::unique_ptr<BlockDevice> base, HostFile delta, const Layout& layout)
-        : base_(std::move(base)), delta_(std::move(delta)), layout_(layout),
+    FileOverlay(std::unique_ptr<BlockDevice> base, HostFile delta, std::string path,
+                const Layout& layout)
+        : base_(std::move(base)), delta_(std::move(delta)), path_(std::move(path)), layout_(layout),
           bitmap_(layout.bitmap_bytes / sizeof(uint64_t)),
           dirty_pages_(layout.bitmap_bytes / page) {}
 
     ~FileOverlay() override {
         // Who wants to know whether this worked calls flush().
         (void)write_bitmap();
+        remove_if_empty();
     }
 
     Result<void> load_bitmap();
@@ -128,10 +131,13 @@ private:
     Result<void> write_new(uint64_t chunk, uint64_t inside, std::span<const std::byte> data);
     Result<void> zero_chunk(uint64_t chunk, uint64_t inside, uint64_t length);
     Result<void> write_bitmap();
+    /// A delta without a chunk says nothing: a mount that was refused leaves none behind.
+    void remove_if_empty();
 
     // constant after construction
     const std::unique_ptr<BlockDevice> base_;
     const HostFile delta_;
+    const std::string path_;
     const Layout layout_;
 
     // self-synchronized: a bit is set once its chunk is in the file, and never cleared
@@ -268,6 +274,16 @@ Result<void> FileOverlay::write_bitmap() {
     return written;
 }
 
+void FileOverlay::remove_if_empty() {
+    for (const auto& word : bitmap_)
+        if (word.load(std::memory_order_relaxed)) return;
+    struct stat there;
+    auto ours = delta_.status();
+    if (ours.ok() && ::stat(path_.c_str(), &there) == 0 && there.st_dev == ours->st_dev &&
+        there.st_ino == ours->st_ino)
+        ::unlink(path_.c_str());
+}
+
 /// Gives a new file its header; a failure leaves it empty, as it was.
 FailureOr<void> initialize(const HostFile& delta, const Layout& layout) {
     Header header = layout.header();
@@ -325,7 +341,7 @@ FailureOr<std::unique_ptr<BlockDevice>> open_file_overlay(std::unique_ptr<BlockD
         file_size == 0 ? initialize(delta, layout) : check_header(delta, layout, file_size);
     if (!ready.ok()) return about_delta(path, ready.error());
 
-    auto overlay = std::make_unique<FileOverlay>(std::move(base), std::move(delta), layout);
+    auto overlay = std::make_unique<FileOverlay>(std::move(base), std::move(delta), path, layout);
     TRY(overlay->load_bitmap());
     return std::unique_ptr<BlockDevice>(std::move(overlay));
 }

@@ -32,6 +32,8 @@ private:
 /// Where superblocks are: libblkid looks at the first and the last megabyte or so.
 constexpr uint64_t head_size = 2 << 20;
 constexpr uint64_t tail_size = 1 << 20;
+/// No file system that libblkid knows is smaller.
+constexpr uint64_t least_size = 4096;
 
 Result<void> copy_part(host::BlockDevice& device, int fd, uint64_t offset, uint64_t length) {
     std::vector<std::byte> bytes(static_cast<size_t>(length));
@@ -121,6 +123,9 @@ std::string what_it_is(host::BlockDevice& device) {
         return fmt::format("this is a disk with a {} partition table, choose one with part={}",
                            found->partition_table, list);
     }
+    if (device.size() < least_size)
+        return fmt::format("no known file system; too short for one, it has {} bytes",
+                           device.size());
     return "no known file system";
 }
 

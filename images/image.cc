@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 namespace rump::images {
@@ -54,30 +55,11 @@ FailureOr<void> set_image_option(ImageOptions& image, std::string_view name,
     TRY(checked.set(specs, name, value));
     if (name == "offset") image.offset = checked.number(name, 0);
     if (name == "size") image.size = checked.number(name, 0);
+    if (name == "size" && image.size == 0)
+        return Failure(Errno::inval, "option size=0: not from 1");
     if (name == "part") image.partition = checked.text(name);
     if (name == "cow") image.cow_file = checked.text(name);
     return {};
-}
-
-FailureOr<void> create_file(const std::string& path, uint64_t size) {
-    struct stat status;
-    const bool exists = ::stat(path.c_str(), &status) == 0;
-    if (exists && status.st_size > 0) {
-        // Asks for it as a mount would, so that nobody's image changes its size under him.
-        auto device = TRY(host::open_file_device(path, {.access = host::Access::read_write}));
-        if (device->size() == size) return {};
-        if (!S_ISREG(status.st_mode))
-            return Failure(Errno::inval,
-                           fmt::format("it has {} bytes, not {}", device->size(), size));
-    }
-    int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
-    if (fd < 0) return errno_from_host(errno);
-    int rc = ::ftruncate(fd, static_cast<off_t>(size));
-    Errno error = rc == 0 ? Errno{} : errno_from_host(errno);
-    ::close(fd);
-    if (rc == 0) return {};
-    if (!exists) ::unlink(path.c_str());
-    return error;
 }
 
 ImageArgument parse_argument(std::string_view argument) {
@@ -95,9 +77,10 @@ ImageArgument parse_argument(std::string_view argument) {
     return {whole, {}};
 }
 
-FailureOr<std::unique_ptr<host::BlockDevice>> open(std::string_view argument,
-                                                   const ImageOptions& options) {
-    ImageArgument image = parse_argument(argument);
+namespace {
+
+FailureOr<std::unique_ptr<host::BlockDevice>> open_once(const ImageArgument& image,
+                                                        const ImageOptions& options) {
     if (!image.partition.empty() && !options.partition.empty() &&
         image.partition != options.partition)
         return Failure(Errno::inval,
@@ -114,6 +97,20 @@ FailureOr<std::unique_ptr<host::BlockDevice>> open(std::string_view argument,
         return host::open_file_overlay(std::move(device), options.cow_file);
     if (options.cow) return host::make_memory_overlay(std::move(device));
     return device;
+}
+
+} // namespace
+
+FailureOr<std::unique_ptr<host::BlockDevice>> open(std::string_view argument,
+                                                   const ImageOptions& options) {
+    const ImageArgument image = parse_argument(argument);
+    // A mount is gone a little before its daemon has written the image and closed it.
+    for (long wait_ms = 50;; wait_ms *= 2) {
+        auto device = open_once(image, options);
+        if (device.ok() || device.error().code != Errno::busy || wait_ms > 800) return device;
+        const timespec pause{.tv_sec = 0, .tv_nsec = wait_ms * 1'000'000};
+        ::nanosleep(&pause, nullptr);
+    }
 }
 
 } // namespace rump::images

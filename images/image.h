@@ -7,6 +7,7 @@
 #include "kernel/sys/options.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -38,12 +39,31 @@ ImageArgument parse_argument(std::string_view argument);
 
 /// Opens an image argument. Failures are one line, without the image's name: those of
 /// open_file_device and open_file_overlay, of partitions.h select(), and EINVAL for two different
-/// partitions named.
+/// partitions named. What is in use is waited for, up to a second and a half: umount(8) returns
+/// before the daemon has ended.
 FailureOr<std::unique_ptr<host::BlockDevice>> open(std::string_view argument,
                                                    const ImageOptions& options);
 
-/// Makes a file of `size` bytes of zeros, sparse, or gives an existing one that size; what it holds
-/// stays. Failures: EBUSY (in use), EINVAL (a block device of another size), EACCES, ENOSPC, EFBIG.
-FailureOr<void> create_file(const std::string& path, uint64_t size);
+/// A file that is to get a new size together with new contents: made or made larger at once, made
+/// smaller by keep(). Without keep() it is as before in the end, or gone again.
+class SizedFile {
+public:
+    /// Failures: EBUSY (in use), EINVAL (a block device of another size), EACCES, ENOSPC, EFBIG.
+    static FailureOr<SizedFile> create(const std::string& path, uint64_t size);
+    SizedFile(SizedFile&& other) noexcept;
+    ~SizedFile();
+
+    /// When nobody has it open.
+    Result<void> keep();
+
+private:
+    SizedFile(std::string path, uint64_t size, std::optional<uint64_t> before)
+        : path_(std::move(path)), size_(size), before_(before) {}
+
+    std::string path_;
+    uint64_t size_;
+    std::optional<uint64_t> before_; // none: there was no file
+    bool undo_ = true;
+};
 
 } // namespace rump::images

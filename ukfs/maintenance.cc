@@ -70,6 +70,14 @@ FailureOr<void> check_image(const char* image, const ukfs_check_args& args,
     return {};
 }
 
+FailureOr<void> fill_image(const char* image, const FileSystemType& type, const Options& options) {
+    auto device = TRY(images::open(image, options.image));
+    Kernel kernel;
+    TRY(type.newfs(kernel, *device, options.own));
+    TRY(device->flush());
+    return {};
+}
+
 FailureOr<void> make_filesystem(const char* image, const FileSystemType& type,
                                 std::string_view option_list, uint64_t size) {
     if (!type.can_newfs())
@@ -78,13 +86,14 @@ FailureOr<void> make_filesystem(const char* image, const FileSystemType& type,
     auto options = TRY(parse_options(option_list, &type, Purpose::newfs));
     if (options.image.cow)
         return Failure(Errno::inval, "option cow: a new file system is written to the image");
-    if (size) TRY(images::create_file(image, size));
     options.image.access = host::Access::read_write;
-    auto device = TRY(images::open(image, options.image));
-    Kernel kernel;
-    TRY(type.newfs(kernel, *device, options.own));
-    auto flushed = device->flush();
-    if (!flushed.ok()) return Failure(flushed.error());
+    if (!size) return fill_image(image, type, options);
+    auto file = TRY(images::SizedFile::create(images::parse_argument(image).path, size));
+    // What lies behind is there still, and goes at the end.
+    if (!options.image.size && size > options.image.offset)
+        options.image.size = size - options.image.offset;
+    TRY(fill_image(image, type, options));
+    TRY(file.keep());
     return {};
 }
 

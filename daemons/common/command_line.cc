@@ -4,6 +4,7 @@
 
 #include "kernel/sys/mount_options.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -37,15 +38,18 @@ constexpr OptionSpec daemon_options[] = {
 
 /// What mount(8), fstab and fuse(8) pass along: nothing to do, or the host's.
 constexpr std::string_view ignored_options[] = {
-    "defaults", "auto",  "noauto",     "user",       "nouser",     "users",  "owner", "group",
-    "nofail",   "acl",   "user_xattr", "_netdev",
+    "defaults",   "auto",       "noauto",     "user",          "nouser",   "users",      "owner",
+    "group",      "nofail",     "acl",        "user_xattr",    "_netdev",
 
-    "async",    "atime", "diratime",   "nodiratime", "noiversion", "silent", "loud",  "nonempty",
+    "diratime",   "nodiratime", "norelatime", "nostrictatime", "lazytime", "nolazytime", "iversion",
+    "noiversion", "mand",       "nomand",     "silent",        "loud",     "nonempty",
 };
-constexpr std::string_view host_options[] = {"suid", "dev", "exec", "dirsync"};
+constexpr std::string_view host_options[] = {"suid",   "dev",   "exec",  "dirsync",
+                                             "nosuid", "nodev", "noexec"};
 
-bool contains(std::span<const std::string_view> list, std::string_view name) {
-    return std::find(list.begin(), list.end(), name) != list.end();
+template<class List>
+bool contains(const List& list, std::string_view name) {
+    return std::find(std::begin(list), std::end(list), name) != std::end(list);
 }
 
 bool ignored(std::string_view name) {
@@ -63,6 +67,7 @@ public:
 private:
     DaemonResult<void> flags(std::string_view letters, std::span<char*>& rest);
     DaemonResult<void> option(const std::string& text);
+    void host_option(std::string_view name);
     DaemonResult<void> arguments();
     DaemonResult<void> conclude();
     DaemonResult<void> conclude_choices();
@@ -76,6 +81,8 @@ private:
             return usage(fmt::format("option {}={}: not from {} to {}", name, value, least, most));
         return value;
     }
+
+    DaemonResult<int> ready_descriptor() const;
 
     const DaemonSpec& spec_;
     CommandLine line_;
@@ -131,13 +138,21 @@ DaemonResult<void> Parser::option(const std::string& text) {
     if (spec_.type.needs_device() && lists(images::image_option_specs(), name))
         return as_usage(images::set_image_option(line_.image_options, name, option.value));
     if (lists(mount_option_specs(), name)) return as_usage(set_mount_option(line_.mount, option));
-    if (lists(daemon_options, name))
-        return as_usage(options_.set(daemon_options, name, option.value));
     if (contains(host_options, name) && !option.value)
-        line_.host_options.emplace_back(name);
+        host_option(name);
+    else if (lists(daemon_options, name))
+        return as_usage(options_.set(daemon_options, name, option.value));
     else if (!ignored(name))
         return usage(fmt::format("unknown option \"{}\"", name));
     return {};
+}
+
+/// Of "exec" and "noexec" the last one counts: fstab's "user" stands for "noexec,nosuid,nodev".
+void Parser::host_option(std::string_view name) {
+    const std::string contrary =
+        name.starts_with("no") ? std::string(name.substr(2)) : fmt::format("no{}", name);
+    std::erase(line_.host_options, contrary);
+    line_.host_options.emplace_back(name);
 }
 
 DaemonResult<CommandLine> Parser::run(std::span<char*> rest) {
@@ -172,7 +187,7 @@ DaemonResult<void> Parser::arguments() {
         line_.image = arguments_[0];
         arguments_.erase(arguments_.begin());
     }
-    if (arguments_.size() != (device ? 2 : 1))
+    if (arguments_.size() != (device ? 2 : 1) || contains(arguments_, ""))
         return usage(fmt::format("expected {}; try {} --help",
                                  device ? "an image and a mount point" : "a mount point",
                                  spec_.name));
@@ -189,11 +204,11 @@ DaemonResult<void> Parser::conclude() {
     if (has("threads"))
         line_.limits.threads = static_cast<unsigned>(TRY(bounded("threads", 1, 1024)));
     if (has("poll")) line_.limits.poll_us = static_cast<unsigned>(TRY(bounded("poll", 0, 10000)));
-    if (has("ready_fd")) line_.ready_fd = static_cast<int>(TRY(bounded("ready_fd", 0, 1u << 20)));
+    if (has("ready_fd")) line_.ready_fd = TRY(ready_descriptor());
     line_.fakeroot = has("fakeroot");
     line_.allow_root = has("allow_root");
     line_.pidfile = options_.text("pidfile");
-    for (std::string_view name : {"allow_other", "allow_root", "nosuid", "nodev", "noexec"})
+    for (std::string_view name : {"allow_other", "allow_root"})
         if (has(name)) line_.host_options.emplace_back(name);
     if (mount.atime == AtimePolicy::none) line_.host_options.emplace_back("noatime");
     if (mount.sync) line_.host_options.emplace_back("sync");
@@ -210,6 +225,16 @@ DaemonResult<void> Parser::conclude() {
     if (line_.permissions == p2k::Permissions::host)
         line_.host_options.emplace_back("default_permissions");
     return {};
+}
+
+/// Looked at now: later the number may belong to a file that the daemon has opened itself.
+DaemonResult<int> Parser::ready_descriptor() const {
+    const int fd = static_cast<int>(TRY(bounded("ready_fd", 0, 1u << 20)));
+    const int flags = ::fcntl(fd, F_GETFL);
+    if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
+        return usage(
+            fmt::format("option ready_fd={}: not a descriptor that is open for writing", fd));
+    return fd;
 }
 
 /// The host checks permissions, at the price of asking for a directory's attributes after each

@@ -8,6 +8,7 @@
 #include "daemons/common/command_line.h"
 #include "daemons/common/launch.h"
 #include "daemons/common/mountpoint.h"
+#include "hostshim/standard_descriptors.h"
 #include "images/identify.h"
 #include "images/image.h"
 #include "kernel/fs/registry.h"
@@ -315,7 +316,7 @@ DaemonResult<int> start(int argc, char** argv, const DaemonSpec& spec) {
     if (spec.type.needs_device()) line.image = TRY(absolute(line.image));
     for (std::string* path : {&line.image_options.cow_file, &line.pidfile})
         if (!path->empty()) *path = TRY(absolute(*path));
-    for (const std::string& path : {line.image, line.image_options.cow_file})
+    for (const std::string& path : {line.image, line.image_options.cow_file, line.pidfile})
         if (!path.empty()) TRY(check_not_hidden(line.mountpoint, path));
     Launch launch = TRY(Launch::begin(line.foreground));
     if (auto code = launch.parent_exit()) return *code;
@@ -326,6 +327,7 @@ DaemonResult<int> start(int argc, char** argv, const DaemonSpec& spec) {
 } // namespace
 
 int daemon_main(int argc, char** argv, const DaemonSpec& spec) {
+    host::keep_standard_descriptors();
     DaemonResult<int> result = DaemonError{ExitCode::system, "out of memory"};
     try {
         result = start(argc, argv, spec);

@@ -48,6 +48,12 @@ int run_fusermount(const std::string& mountpoint, bool lazily) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+/// Without symbolic links; empty: errno says why there is none.
+std::string real_path(const std::string& path) {
+    const std::unique_ptr<char, decltype(&::free)> real(::realpath(path.c_str(), nullptr), ::free);
+    return real ? real.get() : std::string();
+}
+
 } // namespace
 
 DaemonResult<std::string> check_mountpoint(const std::string& path) {
@@ -68,15 +74,17 @@ DaemonResult<std::string> check_mountpoint(const std::string& path) {
         above.st_dev != st.st_dev)
         return refused(path, "something is mounted here already; unmount it first");
     TRY(check_owner(path, st));
-    const std::unique_ptr<char, decltype(&::free)> real(::realpath(path.c_str(), nullptr), ::free);
-    if (!real) return refused(path, errno_message(errno_from_host(errno)));
-    return std::string(real.get());
+    std::string real = real_path(path);
+    if (real.empty()) return refused(path, errno_message(errno_from_host(errno)));
+    return real;
 }
 
 DaemonResult<void> check_not_hidden(const std::string& mountpoint, const std::string& file) {
-    const std::unique_ptr<char, decltype(&::free)> real(::realpath(file.c_str(), nullptr), ::free);
     const std::string below = mountpoint == "/" ? mountpoint : mountpoint + "/";
-    if (!real || !std::string_view(real.get()).starts_with(below)) return {};
+    std::string real = real_path(file);
+    if (real.empty()) // it is still to be made: in which directory?
+        real = real_path(file.substr(0, file.rfind('/') + 1)) + "/";
+    if (!real.starts_with(below)) return {};
     return refused(mountpoint, fmt::format("cannot mount here: it would hide {}", file));
 }
 

@@ -19,8 +19,10 @@ constexpr OptionSpec specs[] = {
     {"umask", Kind::octal, "MODE", "take these bits from all modes"},
     {"noatime", Kind::flag, "", "never update access times"},
     {"relatime", Kind::flag, "", "update access times once a day or after changes (default)"},
+    {"atime", Kind::flag, "", "as relatime"},
     {"strictatime", Kind::flag, "", "always update access times"},
     {"sync", Kind::flag, "", "every operation is durable when it returns"},
+    {"async", Kind::flag, "", "changes are durable within 5 seconds (default)"},
     {"errors", Kind::text, "WHAT", "after corruption: remount-ro (default), continue, abort"},
     {"norecovery", Kind::flag, "", "with ro: leave a log alone, do not replay it in memory"},
     {"cache", Kind::size, "BYTES", "memory for metadata (default 8M)"},
@@ -78,9 +80,9 @@ FailureOr<void> set_mount_option(MountOptions& mount, const NamedOption& option)
     if (name == "uid") mount.uid = TRY(id(name, number));
     if (name == "gid") mount.gid = TRY(id(name, number));
     if (name == "noatime") mount.atime = AtimePolicy::none;
-    if (name == "relatime") mount.atime = AtimePolicy::relative;
+    if (name == "relatime" || name == "atime") mount.atime = AtimePolicy::relative;
     if (name == "strictatime") mount.atime = AtimePolicy::strict;
-    if (name == "sync") mount.sync = true;
+    if (name == "sync" || name == "async") mount.sync = name == "sync";
     if (name == "norecovery") mount.no_recovery = true;
     if (name == "errors") mount.errors = TRY(error_policy(checked.text(name)));
     if (name == "umask") {

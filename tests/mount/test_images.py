@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from harness import (NOBODY, ROOT, as_user, check, equal, fuse_mount, has_daemon, main, make_ext2,
-                     mounted, need_root, need_user_mounts, refused, run, tool,
+                     mounted, need_root, need_user_mounts, refused, run, tool, ukfs,
                      uring_offered)
 
 
@@ -74,7 +74,7 @@ def test_images_that_are_none(scratch):
             with open(path, "wb") as file:
                 file.write(os.urandom(size))
         for path, *words in ((none, "No such file"), (scratch.path, "directory"), (empty, "empty"),
-                             (short,), (noise,), ("/dev/null", "")):
+                             (short, "too short", "100 bytes"), (noise,), ("/dev/null", "")):
             refused([tool(daemon), path, where], 32, path, *words)
         truncated = scratch.file("truncated")
         with open(image, "rb") as source, open(truncated, "wb") as target:
@@ -121,6 +121,32 @@ def test_locked_image(scratch):
             refused([tool(daemon), image, second], 32, image)
 
 
+def test_an_image_whose_mount_is_just_gone(scratch):
+    """umount(8) returns before the daemon has closed the image."""
+    unmount = ["umount"] if ROOT else ["fusermount3", "-u"]
+    for daemon, image, check_with in image_daemons(scratch):
+        where = scratch.folder(daemon)
+        for _ in range(5):
+            with fuse_mount(scratch, daemon, image, mountpoint=where):
+                with open(where + "/file", "wb") as file:
+                    file.write(bytes(3 << 20))
+                run([*unmount, where])
+            run([ukfs(), "stat", image, "/file"])
+        run([*check_with, image])
+
+
+def test_messages_do_not_go_into_the_image(scratch):
+    """A program started without standard error would open the image as descriptor 2."""
+    where = scratch.folder()
+    for daemon, image, _ in image_daemons(scratch):
+        before = digest(image)
+        for arguments in (f"-o offset=512 {image} {where}", f"-o errors=x {image} {where}"):
+            done = subprocess.run(["sh", "-c", f"exec {tool(daemon)} {arguments} <&- >&- 2>&-"],
+                                  check=False)
+            check(done.returncode in (1, 32), f"{daemon}: {done.returncode}")
+            equal(digest(image), before, f"{daemon}: image")
+
+
 def test_mounts_that_do_not_come_about_change_nothing(scratch):
     where = scratch.folder()
     options = ["pidfile=/nonexistent/pid"] + ([] if uring_offered() else ["transport=uring"])
@@ -132,6 +158,14 @@ def test_mounts_that_do_not_come_about_change_nothing(scratch):
             check(done.returncode in (16, 32), f"{daemon} {option}: {done.returncode} {done.stderr}")
             equal(digest(image), before, f"{daemon} {option}")
             equal(mounted(where), None, "nothing mounted")
+        blank = scratch.file("blank")
+        with open(blank, "wb") as file:
+            file.truncate(1 << 20)
+        refused([tool(daemon), "-o", f"cow={scratch.file('delta')}", blank, where], 32, blank)
+        check(not os.path.exists(scratch.file("delta")), "a delta stays of a mount that was refused")
+        for option in ("size=0", "offset=-1", "ready_fd=99"):
+            refused([tool(daemon), "-o", option, image, where], 1, option.split("=")[0])
+        equal(digest(image), before, daemon)
 
 
 def test_mountpoints_that_are_in_use(scratch):
@@ -143,6 +177,8 @@ def test_mountpoints_that_are_in_use(scratch):
         refused([tool(daemon), inside, where], 32, where, "hide", inside)
         equal(digest(inside), before, "image")
         os.unlink(inside)
+        refused([tool(daemon), "-o", f"cow={where}/delta", image, where], 32, where, "hide", "delta")
+        equal(os.listdir(where), [], "no delta")
         with open(where + "/file", "w", encoding="ascii"):
             pass # what does not matter
         with fuse_mount(scratch, daemon, image, mountpoint=where):

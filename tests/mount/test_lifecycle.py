@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 
-from harness import (ROOT, Skip, check, counters, daemon_pid, equal, fuse_mount, main, mounted,
+from harness import (ROOT, Skip, as_user, check, counters, daemon_pid, equal, fuse_mount, main, mounted,
                      need_root, need_user_mounts, refused, run, tool, wait_until)
 
 
@@ -39,7 +39,17 @@ def test_rump_umount_refuses_what_is_not_ours(scratch):
     where = scratch.folder()
     refused([tool("rump_umount"), where], 32, where, "nothing is mounted")
     refused([tool("rump_umount"), "/proc"], 32, "/proc", "not one of ours")
+    refused([tool("rump_umount"), scratch.file("none")], 32, scratch.file("none"), "No such file")
     run([tool("rump_umount")], 1)
+
+
+def test_rump_umount_says_whose_mount_it_is(scratch):
+    need_root()
+    need_user_mounts()
+    with fuse_mount(scratch, "rump_tmpfs", options=["allow_other", "mode=0755"]) as where:
+        for flags in ([], ["-l"]):
+            refused(as_user([tool("rump_umount"), *flags, where]), 32, where, "not yours", "user 0")
+        equal(mounted(where), "fuse.rump_tmpfs", "still mounted")
 
 
 def test_rump_umount_leaves_a_busy_mount_alone(scratch):

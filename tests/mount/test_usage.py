@@ -24,6 +24,7 @@ def test_wrong_arguments(scratch):
     where = scratch.folder()
     refused(tmpfs(), 1, "mount point")
     refused(tmpfs("a", where, "c"), 1, "mount point")
+    refused(tmpfs(""), 1, "mount point")
     refused(tmpfs("-x", where), 1, "-x")
     refused(tmpfs("--nonsense", where), 1, "--nonsense")
     refused(tmpfs(where, "-o"), 1, "-o")
@@ -37,6 +38,7 @@ def test_wrong_options(scratch):
                            ("transport=pigeon", "transport", "uring"), ("loglevel=loud", "loglevel"),
                            ("umask=9", "umask"), ("umask=7777", "umask"), ("ro=yes", "ro"),
                            ("cache=1", "cache"), ("norecovery", "norecovery", "ro"),
+                           ("ready_fd=99", "ready_fd", "open for writing"),
                            ("fakeroot,allow_other", "fakeroot", "allow_other"),
                            ("allow_root,allow_other", "allow_root", "allow_other")):
         refused(tmpfs("-o", option, where), 1, *words)
@@ -75,6 +77,45 @@ def test_host_flags_reach_the_mount(scratch):
         flags = os.statvfs(where).f_flag
         for flag in (os.ST_NOEXEC, os.ST_NOSUID, os.ST_NODEV, os.ST_NOATIME):
             check(flags & flag, f"flag {flag}")
+
+
+def test_of_contrary_options_the_last_counts(scratch):
+    for number, (options, names, there) in enumerate((
+            ("noexec,exec", ["noexec"], False), ("exec,noexec", ["noexec"], True),
+            ("noexec,nosuid,nodev,user,exec,suid", ["noexec", "nosuid"], False),
+            ("noatime,atime", ["noatime"], False), ("sync,async", ["sync"], False),
+            ("suid,nosuid", ["nosuid"], True), ("ro,rw", ["ro"], False))):
+        with fuse_mount(scratch, "rump_tmpfs", options=[options],
+                        mountpoint=scratch.folder(f"m{number}")) as where:
+            with open("/proc/self/mountinfo", encoding="ascii") as table:
+                shown = next(l for l in table if f" {where} " in l).split(" ")[5].split(",")
+            if not ROOT and options != "ro,rw":
+                names = [n for n in names if n == "noexec"] # the rest is not a user's to choose
+            for name in names:
+                equal(name in shown, there, f"{options}: {name} in {shown}")
+
+
+def test_what_mount_8_passes_along_is_accepted(scratch):
+    options = ("defaults,auto,noauto,user,nouser,users,owner,group,nofail,_netdev,acl,user_xattr,"
+               "default_permissions,async,atime,relatime,norelatime,strictatime,nostrictatime,lazytime,"
+               "nolazytime,diratime,nodiratime,iversion,noiversion,mand,nomand,silent,loud,rw,"
+               "x-systemd.automount,X-mount.mkdir,comment=systemd")
+    with fuse_mount(scratch, "rump_tmpfs", options=[options]):
+        pass
+
+
+def test_files_within_the_mount_point_are_refused(scratch):
+    where = scratch.folder()
+    refused(tmpfs("-o", "pidfile=" + where + "/pid", where), 32, where, "hide", "/pid")
+    equal(os.listdir(where), [], "mount point")
+
+
+def test_closed_standard_descriptors(scratch):
+    where = scratch.folder()
+    run(["sh", "-c", f"exec {tool('rump_tmpfs')} {where} <&- >&- 2>&-"])
+    with open(where + "/f", "w", encoding="ascii") as file:
+        file.write("here")
+    run([tool("rump_umount"), where])
 
 
 def test_allow_other_always_checks_permissions(scratch):

@@ -242,9 +242,68 @@ def test_refusals(scratch):
     with open(os.path.join(scratch, "empty"), "wb"):
         pass
     assert "empty" in refusal("ls", os.path.join(scratch, "empty"))
-    assert subprocess.run([UKFS], capture_output=True, check=False).returncode == 2
-    assert subprocess.run([UKFS, "dance", image], capture_output=True, check=False).returncode == 2
+    refusal(code=2)
+    assert '"dance"' in refusal("dance", image, code=2)
+    assert "image is required" in refusal("ls", code=2)
+    assert "--nonsense" in refusal("ls", "--nonsense", image, code=2)
+    assert "image is required" in refusal("check", code=16)
+    assert "exclude each other" in refusal("check", "-n", "-y", image, code=16)
+    assert "exclude each other" in refusal("check", "-r", "-y", image, code=16)
     fsck(image)
+
+
+def test_only_directories_are_made_with_a_slash_behind(scratch):
+    image, file = image_in(scratch), os.path.join(scratch, "file")
+    with open(file, "wb"):
+        pass
+    for command in (["put", image, file], ["cp", image, "/f"]):
+        ukfs("touch", image, "/f")
+        assert "/none/: No such file" in refusal(*command, "/none/")
+        assert "/f/: Not a directory" in refusal(*command, "/f/")
+    missing = os.path.join(scratch, "none/")
+    assert missing + ": No such file" in refusal("get", image, "/f", missing)
+    assert file + "/: Not a directory" in refusal("get", image, "/f", file + "/")
+    for command in (["put", image, scratch, "/a/"], ["cp", "-r", image, "/lost+found", "/b/"],
+                    ["get", image, "/lost+found", missing]):
+        ukfs(*command)
+    assert ukfs("ls", image).split() == ["a", "b", "f", "lost+found"]
+    fsck(image)
+
+
+def test_a_full_standard_output_is_an_error(scratch):
+    image = image_in(scratch)
+    ukfs("put", image, "-", "/f", stdin=b"x")
+    for command in (["ls", image], ["info", image], ["cat", image, "/f"], ["get", image, "/f", "-"],
+                    ["types"], ["--help"], ["check", image]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([UKFS, *command], stdout=full, stderr=subprocess.PIPE, check=False)
+        assert done.returncode == 1 and b"No space left" in done.stderr, (command, done)
+
+
+def test_newfs_that_fails_changes_nothing(scratch):
+    new, image = os.path.join(scratch, "new"), image_in(scratch)
+    before = digest(image)
+    assert "too small" in refusal("newfs", "-t", "ext2fs", "--size", "1000", new)
+    assert not os.path.exists(new)
+    assert "too small" in refusal("newfs", "-t", "ext2fs", "--force", "--size", "1000", image)
+    refusal("newfs", "-t", "ext2fs", "--force", "-o", "block_size=5", "--size", "64M", image)
+    assert digest(image) == before
+    for size in (8, 24): # smaller and larger than it is
+        ukfs("newfs", "-t", "ext2fs", "--force", "--size", f"{size}M", image)
+        assert os.path.getsize(image) == size << 20
+        fsck(image)
+
+
+def test_closed_standard_descriptors(scratch):
+    image = image_in(scratch)
+    before = digest(image)
+    done = subprocess.run(["sh", "-c", f"exec {UKFS} rm {image} /none <&- >&- 2>&-"], check=False)
+    assert done.returncode == 1
+    fsck(image)
+    subprocess.run(["sh", "-c", f"exec {UKFS} ls {image} /none <&- >&- 2>&-"], check=False)
+    subprocess.run(["sh", "-c", f"exec {UKFS} ls -o offset=512 {image} <&- >&- 2>&-"], check=False)
+    fsck(image)
+    assert ukfs("ls", image).split() == ["lost+found"], before
 
 
 def test_partitions(scratch):

@@ -114,12 +114,19 @@ TEST_CASE("what ext2 does not have is refused by name") {
     CHECK(refusal_text(sb).find("incompat_0x80000000") != std::string::npos);
     sb = good_superblock();
     sb.feature_compat |= disk::compat::has_journal;
-    CHECK(refusal_text(sb) == "this is an ext3 image; ext3 and ext4 are not supported yet");
-    for (uint32_t bit : {disk::incompat::extents, disk::incompat::bits64, disk::incompat::flex_bg,
-                         disk::incompat::meta_bg, disk::incompat::inline_data}) {
+    CHECK(refusal_text(sb) ==
+          "this is an ext3 image, by its feature \"has_journal\"; ext3 and ext4 "
+          "are not supported yet");
+    const std::pair<uint32_t, std::string> ext4[] = {{disk::incompat::extents, "extent"},
+                                                     {disk::incompat::bits64, "64bit"},
+                                                     {disk::incompat::flex_bg, "flex_bg"},
+                                                     {disk::incompat::meta_bg, "meta_bg"},
+                                                     {disk::incompat::inline_data, "inline_data"}};
+    for (const auto& [bit, name] : ext4) {
         sb = good_superblock();
         sb.feature_incompat |= bit;
-        CHECK(refusal_text(sb) == "this is an ext4 image; ext3 and ext4 are not supported yet");
+        CHECK(refusal_text(sb) == "this is an ext4 image, by its feature \"" + name +
+                                      "\"; ext3 and ext4 are not supported yet");
     }
     sb = good_superblock();
     sb.feature_ro_compat = disk::ro_compat::quota | disk::ro_compat::sparse_super;

@@ -223,6 +223,13 @@ Failure delta_refusal(uint64_t base_size, const std::string& path) {
     return overlay.release_error();
 }
 
+/// One that holds something.
+void make_delta(uint64_t base_size, const std::string& path) {
+    auto overlay = open_file_overlay(base_of(base_size), path);
+    REQUIRE(overlay.ok());
+    REQUIRE((*overlay)->write(100, Bytes(5, std::byte{1})).ok());
+}
+
 } // namespace
 
 TEST_CASE("a delta file is found again, with all that was written") {
@@ -274,9 +281,18 @@ TEST_CASE("a delta survives a process that is killed, up to its last flush") {
     CHECK(seen[9000] == std::byte{0});
 }
 
-TEST_CASE("a delta of another image, or none at all, is refused and left alone") {
+TEST_CASE("a delta that holds nothing is removed, one that holds something stays") {
     TempDir dir;
     { REQUIRE(open_file_overlay(base_of(50'000), dir / "delta").ok()); }
+    CHECK(access((dir / "delta").c_str(), F_OK) != 0);
+    make_delta(50'000, dir / "delta");
+    { REQUIRE(open_file_overlay(base_of(50'000), dir / "delta").ok()); }
+    CHECK(access((dir / "delta").c_str(), F_OK) == 0);
+}
+
+TEST_CASE("a delta of another image, or none at all, is refused and left alone") {
+    TempDir dir;
+    make_delta(50'000, dir / "delta");
     auto other = delta_refusal(50'001, dir / "delta");
     CHECK(other.code == Errno::inval);
     CHECK_THAT(other.text, Contains("50000") && Contains("50001"));
@@ -298,7 +314,7 @@ TEST_CASE("a delta of another image, or none at all, is refused and left alone")
 
 TEST_CASE("a header that lies is refused, whatever byte it is") {
     TempDir dir;
-    { REQUIRE(open_file_overlay(base_of(50'000), dir / "delta").ok()); }
+    make_delta(50'000, dir / "delta");
     int fd = open((dir / "delta").c_str(), O_RDWR | O_CLOEXEC);
     REQUIRE(fd >= 0);
     for (off_t at = 0; at < 40; ++at) {

@@ -21,7 +21,7 @@ int read_link(const Common& common, const Paths& paths);
 // --- images: image.cc ---
 int info(const Common& common, bool json);
 struct CheckFlags {
-    bool repair = false, force = false, json = false;
+    bool repair = false, look = false, force = false, json = false;
 };
 int check(const Common& common, const CheckFlags& flags);
 int newfs(const Common& common, const std::string& size, bool force);

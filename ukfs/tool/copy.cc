@@ -164,7 +164,8 @@ int copy(const Common& common, Paths paths, const CopyOptions& options) {
     paths.pop_back();
     Session session(common, true);
     if (!session) return exit_failed;
-    const std::optional<bool> into = session.goes_into(target, paths.size());
+    const bool from_directory = options.recursive && session.is_dir(paths[0]);
+    const std::optional<bool> into = session.goes_into(target, paths.size(), from_directory);
     if (!into) return session.finish();
     Copier copier(session, options);
     for (const std::string& path : paths) {

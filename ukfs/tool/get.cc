@@ -212,11 +212,6 @@ private:
     bool warned_ = false;
 };
 
-bool host_is_directory(const std::string& path) {
-    struct stat status;
-    return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-}
-
 } // namespace
 
 int get(const Common& common, Paths paths) {
@@ -231,8 +226,9 @@ int get(const Common& common, Paths paths) {
     Session session(common, false);
     if (!session) return exit_failed;
     bool into = host_is_directory(target);
-    if (!into && paths.size() > 1) {
-        session.fail(fmt::format("{}: not a directory", target));
+    if (!into && (paths.size() > 1 || (target.ends_with('/') && !session.is_dir(paths[0])))) {
+        const bool there = ::access(target.c_str(), F_OK) == 0;
+        session.fail(fmt::format("{}: {}", target, host_error(there ? ENOTDIR : errno)));
         return session.finish();
     }
     Getter getter(session);

@@ -41,6 +41,11 @@ struct CloseUkfsFile {
 };
 using UkfsFile = std::unique_ptr<ukfs_file, CloseUkfsFile>;
 
+inline bool host_is_directory(const std::string& path) {
+    struct stat status;
+    return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
 inline std::string host_error(int error) { return std::generic_category().message(error); }
 
 inline timespec to_host(const ukfs_time& time) {

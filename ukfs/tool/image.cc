@@ -13,8 +13,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-
 /// Labels and names on disk may be of any bytes; what is no UTF-8 is replaced.
 void print_json(const Json& json) {
     print(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
@@ -113,9 +111,9 @@ int check(const Common& common, const CheckFlags& flags) {
                          .finding_arg = &collected};
     ukfs_check_report report{};
     ukfs_error error;
-    if (common.read_only && flags.repair) {
-        complain(common, "-r and -y exclude each other");
-        return 16; // fsck(8): usage
+    if (flags.repair && (common.read_only || flags.look)) {
+        complain(common, fmt::format("{} and -y exclude each other", flags.look ? "-n" : "-r"));
+        return exit_check_usage;
     }
     if (ukfs_check(common.image.c_str(), &args, &report, &error) != 0) {
         complain(common, error.text);
@@ -185,7 +183,8 @@ int newfs(const Common& common, const std::string& size_argument, bool force) {
     ukfs_error error;
     struct ukfs_probe there;
     if (!force && ukfs_probe(common.image.c_str(), nullptr, &there, &error) == 0 &&
-        std::string_view(there.what) != "no known file system" && common.partition.empty()) {
+        !std::string_view(there.what).starts_with("no known file system") &&
+        common.partition.empty()) {
         complain(common, fmt::format("{}; use --force to overwrite it", there.what));
         return exit_failed;
     }

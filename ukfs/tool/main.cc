@@ -1,8 +1,13 @@
 // The `ukfs` command: its command line. ukfs(1).
+#include "hostshim/standard_descriptors.h"
 #include "ukfs/tool/commands.h"
+#include "ukfs/tool/host_tree.h"
 
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 
 using namespace rump::tool;
@@ -103,7 +108,7 @@ private:
         auto* check = on_image("check", "check the file system; exits as fsck does",
                                [this] { return rump::tool::check(line_.common, line_.check); });
         check->add_flag("-y", line_.check.repair, "repair what is wrong");
-        check->add_flag("-n", unused_, "change nothing (always, without -y)");
+        check->add_flag("-n", line_.check.look, "change nothing (always, without -y)");
         check->add_flag("-f", line_.check.force, "also when it is marked clean");
         check->add_flag("--json", line_.check.json, "as JSON");
         auto* newfs = on_image("newfs", "make an empty file system", [this] {
@@ -204,12 +209,31 @@ private:
     CLI::App& app_;
     CommandLine& line_;
     std::vector<std::string> options_;
-    bool unused_ = false;
 };
+
+/// What is wrong with a command line, in one line.
+int refuse(const CLI::App& app, const CLI::ParseError& error) {
+    std::string command = "ukfs", text = error.what();
+    const auto chosen = app.get_subcommands();
+    if (!chosen.empty()) command += " " + chosen[0]->get_name();
+    const auto words = app.remaining();
+    if (chosen.empty() && !words.empty() && !words[0].starts_with('-'))
+        text = "unknown command \"" + words[0] + "\"";
+    fmt::print(stderr, "ukfs: {}; try {} --help\n", text, command);
+    return command == "ukfs check" ? exit_check_usage : exit_usage;
+}
+
+/// What could not be printed is worth an error, too.
+int finish_output(const CommandLine& line, int code) {
+    if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;
+    complain(line.common, fmt::format("standard output: {}", host_error(errno)));
+    return code == exit_ok ? exit_failed : code;
+}
 
 } // namespace
 
 int main(int argc, char** argv) {
+    rump::host::keep_standard_descriptors();
     CommandLine line;
     CLI::App app("Files of file system images, without mounting them", "ukfs");
     Grammar grammar(app, line);
@@ -217,10 +241,11 @@ int main(int argc, char** argv) {
         grammar.build();
         app.parse(argc, argv);
         grammar.conclude();
-        return line.run();
+        return finish_output(line, line.run());
     } catch (const CLI::ParseError& error) {
-        int code = app.exit(error);
-        return code == 0 ? exit_ok : exit_usage;
+        if (error.get_exit_code() != 0) return refuse(app, error);
+        app.exit(error); // help, version
+        return finish_output(line, exit_ok);
     } catch (const std::bad_alloc&) {
         complain(line.common, "out of memory");
         return exit_failed;

@@ -216,7 +216,8 @@ int put(const Common& common, Paths paths) {
     paths.pop_back();
     Session session(common, true);
     if (!session) return exit_failed;
-    const std::optional<bool> into = session.goes_into(target, paths.size());
+    const std::optional<bool> into =
+        session.goes_into(target, paths.size(), host_is_directory(paths[0]));
     if (!into) return session.finish();
     Putter putter(session);
     for (const std::string& path : paths) {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 
 namespace rump::tool {
@@ -83,10 +84,13 @@ bool Session::is_dir(const std::string& path) {
     return ukfs_stat(fs_, path.c_str(), &attributes) == 0 && is_dir_mode(attributes.mode);
 }
 
-std::optional<bool> Session::goes_into(const std::string& target, size_t sources) {
-    const bool into = is_dir(target);
-    if (into || sources == 1) return into;
-    fail(fmt::format("{}: not a directory", target));
+std::optional<bool> Session::goes_into(const std::string& target, size_t sources,
+                                       bool from_directory) {
+    struct ukfs_stat attributes;
+    const int found = ukfs_stat(fs_, target.c_str(), &attributes);
+    if (found == 0 && is_dir_mode(attributes.mode)) return true;
+    if (sources == 1 && (from_directory || !target.ends_with('/'))) return false;
+    check(found < 0 ? found : -ENOTDIR, target);
     return std::nullopt;
 }
 
@@ -141,6 +145,8 @@ bool Session::first_visit(const struct ukfs_stat& dir, const std::string& path) 
     fail(fmt::format("{}: this directory is elsewhere in the tree, too: not entered again", path));
     return false;
 }
+
+void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
 std::string join(const std::string& dir, std::string_view name) {
     std::string path = dir;

@@ -18,6 +18,7 @@ namespace rump::tool {
 inline constexpr int exit_ok = 0;
 inline constexpr int exit_failed = 1; // some of what was asked
 inline constexpr int exit_usage = 2;
+inline constexpr int exit_check_usage = 16; // fsck(8)
 
 /// Options that stand before or behind any command's name.
 struct Common {
@@ -59,9 +60,9 @@ public:
 
     /// Whether `path` is a directory (links followed).
     bool is_dir(const std::string& path);
-    /// Whether what is copied to `target` goes into it. None: several cannot go to one file; it has
-    /// complained.
-    std::optional<bool> goes_into(const std::string& target, size_t sources);
+    /// Whether what is copied to `target` goes into it. None, and a complaint: several cannot go to
+    /// one file, and only a directory can be made with a slash behind its name.
+    std::optional<bool> goes_into(const std::string& target, size_t sources, bool from_directory);
     /// The extended attributes of a file, links not followed. Complains about those that cannot be
     /// read; a format that has none has none to show.
     void each_xattr(
@@ -87,6 +88,9 @@ private:
     bool failed_ = false;
     std::set<uint64_t> visited_;
 };
+
+/// To standard output. main() sees whether all of it went there.
+void print(std::string_view text);
 
 /// "a/b" of "a" and "b"; one slash between.
 std::string join(const std::string& dir, std::string_view name);

@@ -13,8 +13,6 @@
 namespace rump::tool {
 namespace {
 
-void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-
 /// Names may hold anything; a terminal does not get control characters.
 std::string for_output(std::string_view name) {
     std::string text(name);

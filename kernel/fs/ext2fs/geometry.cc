@@ -25,7 +25,7 @@ constexpr FeatureName compat_names[] = {
 };
 constexpr FeatureName incompat_names[] = {
     {0x1, "compression"},  {0x2, "filetype"},       {0x4, "needs_recovery"},
-    {0x8, "journal_dev"},  {0x10, "meta_bg"},       {0x40, "extents"},
+    {0x8, "journal_dev"},  {0x10, "meta_bg"},       {0x40, "extent"},
     {0x80, "64bit"},       {0x100, "mmp"},          {0x200, "flex_bg"},
     {0x400, "ea_inode"},   {0x1000, "dirdata"},     {0x2000, "metadata_csum_seed"},
     {0x4000, "large_dir"}, {0x8000, "inline_data"}, {0x10000, "encrypt"},
@@ -66,14 +66,25 @@ std::string names_of(uint32_t bits, std::span<const FeatureName> table, const ch
 
 Failure wrong(std::string text) { return {Errno::uclean, "superblock: " + std::move(text)}; }
 
+/// A kind of image that has names for `features`.
+Failure later_kind(std::string_view kind, std::string_view features) {
+    return {Errno::opnotsupp,
+            fmt::format(
+                "this is an {} image, by its feature \"{}\"; ext3 and ext4 are not supported yet",
+                kind, features)};
+}
+
 FailureOr<void> check_features(const Geometry& g) {
-    if (g.feature_incompat & ext4_incompat || g.feature_ro_compat & ext4_ro_compat)
-        return Failure{Errno::opnotsupp,
-                       "this is an ext4 image; ext3 and ext4 are not supported yet"};
-    if (g.feature_compat & disk::compat::has_journal ||
-        g.feature_incompat & disk::incompat::recover)
-        return Failure{Errno::opnotsupp,
-                       "this is an ext3 image; ext3 and ext4 are not supported yet"};
+    const uint32_t incompat = g.feature_incompat & ext4_incompat;
+    const uint32_t ro_compat = g.feature_ro_compat & ext4_ro_compat;
+    if (incompat || ro_compat) {
+        const std::string names = incompat
+                                      ? names_of(incompat, incompat_names, "incompat", "\", \"")
+                                      : names_of(ro_compat, ro_compat_names, "ro_compat", "\", \"");
+        return later_kind("ext4", names);
+    }
+    if (g.feature_compat & disk::compat::has_journal) return later_kind("ext3", "has_journal");
+    if (g.feature_incompat & disk::incompat::recover) return later_kind("ext3", "needs_recovery");
     if (g.feature_incompat & disk::incompat::journal_dev)
         return Failure{Errno::opnotsupp,
                        "this is the journal of an ext3 or ext4 image, without files"};
