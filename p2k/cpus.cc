@@ -53,21 +53,25 @@ std::string_view read_line(const char* path, std::span<char> text) {
     return {text.data(), size > 0 ? static_cast<size_t>(size) : 0};
 }
 
+/// The number behind the first `blanks` blanks.
+std::optional<unsigned> number_behind(std::string_view text, int blanks) {
+    for (; blanks > 0; --blanks) {
+        const size_t blank = text.find(' ');
+        if (blank == text.npos) return std::nullopt;
+        text.remove_prefix(blank + 1);
+    }
+    unsigned number = 0;
+    if (std::from_chars(text.data(), text.data() + text.size(), number).ec != std::errc())
+        return std::nullopt;
+    return number;
+}
+
 } // namespace
 
 /// /proc/loadavg: "0.20 0.18 0.12 1/80 11206", the number before the slash.
 std::optional<unsigned> running_threads() {
     char text[128];
-    std::string_view rest = read_line("/proc/loadavg", text);
-    for (int field = 0; field < 3; ++field) {
-        const size_t blank = rest.find(' ');
-        if (blank == rest.npos) return std::nullopt;
-        rest.remove_prefix(blank + 1);
-    }
-    unsigned running = 0;
-    if (std::from_chars(rest.data(), rest.data() + rest.size(), running).ec != std::errc())
-        return std::nullopt;
-    return running;
+    return number_behind(read_line("/proc/loadavg", text), 3);
 }
 
 /// /proc/ID/stat, field 39. The second field, a name in parentheses, may contain anything.
@@ -75,19 +79,10 @@ std::optional<unsigned> cpu_of(uint32_t id) {
     char path[32];
     *fmt::format_to_n(path, sizeof path - 1, "/proc/{}/stat", id).out = '\0';
     char text[1024];
-    std::string_view rest = read_line(path, text);
-    const size_t name_end = rest.rfind(')');
-    if (name_end == rest.npos) return std::nullopt;
-    rest.remove_prefix(name_end + 1);
-    for (int field = 3; field <= 39; ++field) {
-        const size_t blank = rest.find(' ');
-        if (blank == rest.npos) return std::nullopt;
-        rest.remove_prefix(blank + 1);
-    }
-    unsigned cpu = 0;
-    if (std::from_chars(rest.data(), rest.data() + rest.size(), cpu).ec != std::errc())
-        return std::nullopt;
-    return cpu;
+    const std::string_view line = read_line(path, text);
+    const size_t name_end = line.rfind(')');
+    if (name_end == line.npos) return std::nullopt;
+    return number_behind(line.substr(name_end), 39 - 2);
 }
 
 } // namespace rump::p2k
