@@ -39,7 +39,7 @@ constexpr OptionSpec daemon_options[] = {
 /// What mount(8), fstab and fuse(8) pass along: nothing to do, or the host's.
 constexpr std::string_view ignored_options[] = {
     "defaults",   "auto",       "noauto",     "user",          "nouser",   "users",      "owner",
-    "group",      "nofail",     "acl",        "user_xattr",    "_netdev",
+    "group",      "nofail",     "user_xattr", "_netdev",
 
     "diratime",   "nodiratime", "norelatime", "nostrictatime", "lazytime", "nolazytime", "iversion",
     "noiversion", "mand",       "nomand",     "silent",        "loud",     "nonempty",

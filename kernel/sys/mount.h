@@ -37,6 +37,7 @@ struct MountOptions {
     bool sync = false;        // every operation is durable when it returns
     AtimePolicy atime = AtimePolicy::relative;
     ErrorPolicy errors = ErrorPolicy::remount_read_only;
+    bool acl = true;                 // POSIX ACLs are in force where the format has them
     uint64_t cache_bytes = 8u << 20; // buffer cache: clean and dirty blocks
     uint32_t vnode_limit = 16384;    // unreferenced vnodes that stay cached
     uint32_t name_limit = 32768;     // entries of the name cache
@@ -111,7 +112,7 @@ public:
         bool symlinks = true;
         bool special_files = true;
         bool owners = true;     // uid, gid and mode are stored
-        bool posix_acl = false; // takes system.posix_acl_* as xattrs
+        bool posix_acl = false; // takes system.posix_acl_* as xattrs; never with `noacl`
         bool case_sensitive = true;
         bool negative_names = true; // a name that is not there may be cached as such
         uint64_t max_file_size = INT64_MAX;

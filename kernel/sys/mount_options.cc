@@ -23,6 +23,8 @@ constexpr OptionSpec specs[] = {
     {"strictatime", Kind::flag, "", "always update access times"},
     {"sync", Kind::flag, "", "every operation is durable when it returns"},
     {"async", Kind::flag, "", "changes are durable within 5 seconds (default)"},
+    {"acl", Kind::flag, "", "POSIX ACLs are in force where the format has them (default)"},
+    {"noacl", Kind::flag, "", "ignore POSIX ACLs: modes alone decide"},
     {"errors", Kind::text, "WHAT", "after corruption: remount-ro (default), continue, abort"},
     {"norecovery", Kind::flag, "", "with ro: leave a log alone, do not replay it in memory"},
     {"cache", Kind::size, "BYTES", "memory for metadata (default 8M)"},
@@ -83,6 +85,8 @@ FailureOr<void> set_mount_option(MountOptions& mount, const NamedOption& option)
     if (name == "relatime" || name == "atime") mount.atime = AtimePolicy::relative;
     if (name == "strictatime") mount.atime = AtimePolicy::strict;
     if (name == "sync" || name == "async") mount.sync = name == "sync";
+    if (name == "sync") mount.sync = true;
+    if (name == "acl" || name == "noacl") mount.acl = name == "acl";
     if (name == "norecovery") mount.no_recovery = true;
     if (name == "errors") mount.errors = TRY(error_policy(checked.text(name)));
     if (name == "umask") {

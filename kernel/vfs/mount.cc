@@ -15,6 +15,11 @@ using host::MutexGuard;
 namespace {
 /// A damaged image would repeat itself for every lookup.
 constexpr uint32_t reports_logged = 64;
+
+Mount::Traits traits_with(Mount::Traits traits, const MountOptions& options) {
+    traits.posix_acl &= options.acl;
+    return traits;
+}
 } // namespace
 
 struct Mount::Enrolments {
@@ -22,8 +27,8 @@ struct Mount::Enrolments {
 };
 
 Mount::Mount(Kernel& kernel, const FileSystemType& type, MountArgs args, Traits traits)
-    : kernel_(kernel), type_(type), options_(std::move(args.options)), traits_(traits),
-      device_(std::move(args.device)),
+    : kernel_(kernel), type_(type), options_(std::move(args.options)),
+      traits_(traits_with(traits, options_)), device_(std::move(args.device)),
       buffers_(device_ ? std::make_unique<BufferCache>(*device_, options_.cache_bytes) : nullptr),
       vnodes_(std::make_unique<VnodeCache>(options_.vnode_limit)),
       names_(std::make_unique<NameCache>(options_.name_limit)),

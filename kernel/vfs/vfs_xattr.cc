@@ -148,9 +148,12 @@ Result<void> removexattr(Vnode& vnode, std::string_view name, const Cred& cred) 
 Result<void> listxattr(Vnode& vnode, const Cred& cred, XattrSink sink) {
     TRY(check_alive(vnode.mount()));
     host::SharedGuard guard(vnode.lock);
-    bool trusted = cred.is_superuser();
+    const bool trusted = cred.is_superuser();
+    const bool acls = acl_supported(vnode).ok();
     auto listed = vnode.listxattr([&](std::string_view name) {
-        if (trusted || !name.starts_with("trusted.")) sink(name);
+        if (!trusted && name.starts_with("trusted.")) return;
+        if (!acls && (name == acl_access_name || name == acl_default_name)) return;
+        sink(name);
     });
     if (!listed && listed.error() == Errno::opnotsupp) return {};
     return listed;

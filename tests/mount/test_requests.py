@@ -5,7 +5,7 @@ import functools
 import os
 import sys
 
-from harness import (ROOT, Failure, Scratch, check, counters, equal, fuse_mount, main, need_root, requests,
+from harness import (NOBODY, ROOT, Failure, Scratch, check, counters, equal, fuse_mount, main, need_root, requests,
                      wait_until)
 
 
@@ -78,6 +78,32 @@ def test_warm_stat_open_close_cost_nothing(scratch):
         at_most(where, 1, lambda: os.access(path, os.R_OK), "access")
         os.path.exists(where + "/absent")
         equal(cost(where, lambda: os.path.exists(where + "/absent")), {}, "a name that is not there")
+
+
+def stat_as(uid, path, times):
+    """os.stat by another user, of a path that begins at the root of all."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+            for _ in range(times):
+                os.stat(path)
+            os._exit(0)
+        except OSError:
+            os._exit(1)
+    equal(os.waitpid(child, 0)[1], 0, f"stat by user {uid}")
+
+
+@undisturbed
+def test_without_acls_a_warm_stat_of_another_user_costs_nothing(scratch):
+    need_root()
+    os.chmod(scratch.path, 0o755)
+    with fuse_mount(scratch, "rump_tmpfs", options=["allow_other", "noacl"]) as where:
+        warm_up(where)
+        stat_as(NOBODY, where + "/warm", 1)
+        equal(cost(where, lambda: stat_as(NOBODY, where + "/warm", 10)), {}, "stat")
 
 
 @undisturbed

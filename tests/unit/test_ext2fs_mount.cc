@@ -6,6 +6,7 @@
 #include "kernel/fs/ext2fs/ext2fs.h"
 #include "kernel/fs/ext2fs/format.h"
 #include "kernel/kern/kernel.h"
+#include "kernel/vfs/acl.h"
 #include "kernel/vfs/vfs_ops.h"
 
 #include <catch2/catch.hpp>
@@ -101,6 +102,41 @@ uint64_t left_by(Image& image, const Cred& who, const MountOptions& options) {
 }
 
 } // namespace
+
+TEST_CASE("with noacl a file's modes decide, and its ACL is there again without") {
+    using Tag = vfs::AclEntry::Tag;
+    const vfs::Acl acl{{Tag::user_obj, 6, UINT32_MAX},
+                       {Tag::user, 0, 1001},
+                       {Tag::group_obj, 4, UINT32_MAX},
+                       {Tag::mask, 4, UINT32_MAX},
+                       {Tag::other, 4, UINT32_MAX}};
+    const Cred named(1001, 1001);
+    const auto listed = [](Vnode& vnode) {
+        std::vector<std::string> names;
+        REQUIRE(vfs::listxattr(vnode, root, [&](auto name) { names.emplace_back(name); }).ok());
+        return names;
+    };
+    const auto check_named = [&](Mount& mount, bool may) {
+        const VnodeRef file = *vfs::lookup(*mount.root().value(), "f", root);
+        CHECK(vfs::access(*file, vfs::may_read, named).ok() == may);
+        CHECK(vfs::getxattr(*file, vfs::acl_access_name, {}, root).ok() != may);
+        CHECK(listed(*file).empty() == may);
+    };
+    Image image(8 << 20);
+    {
+        Mounted fs(image);
+        const VnodeRef file =
+            *vfs::create(*fs.mount->root().value(), "f", {FileType::reg, 0644, 0, {}}, root);
+        REQUIRE(
+            vfs::setxattr(*file, vfs::acl_access_name, encode_acl(acl), XattrSet::any, root).ok());
+        check_named(*fs.mount, false);
+    }
+    MountOptions options;
+    options.acl = false;
+    check_named(*Mounted(image, options).mount, true);
+    check_named(*Mounted(image).mount, false);
+    CHECK(image.findings().empty());
+}
 
 TEST_CASE("reserved blocks are for the superuser, their owner and their group") {
     Image image(8 << 20, "10");

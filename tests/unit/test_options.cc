@@ -80,11 +80,12 @@ TEST_CASE("of mount options that exclude each other the last one counts") {
     CHECK(mount.umask == 022);
     CHECK(mount.uid == 7);
     CHECK_FALSE(mount.gid);
-    for (const std::string& item : split_options("rw,relatime,errors=continue"))
+    for (const std::string& item : split_options("rw,relatime,errors=continue,acl,noacl"))
         REQUIRE(set_mount_option(mount, NamedOption(item)).ok());
     CHECK_FALSE(mount.read_only);
     CHECK(mount.atime == AtimePolicy::relative);
     CHECK(mount.errors == ErrorPolicy::carry_on);
+    CHECK_FALSE(mount.acl);
 }
 
 TEST_CASE("a mount option that cannot be is refused by its name") {
