@@ -363,6 +363,36 @@ TEST_CASE("a big directory grows, is found by its index, and shrinks") {
     }
 }
 
+TEST_CASE("a directory that shrank is found whole when it is big again") {
+    Kernel kernel;
+    auto device = host::make_memory_device(32u << 20);
+    make_ffs(*device, {"2", "le", "8k", "1k"});
+    Mount* m = mount_ffs(kernel, *device);
+    {
+        VnodeRef top = *m->root();
+        VnodeRef dir = *vfs::mkdir(*top, "d", {.mode = 0755}, root);
+        const auto create = [&](char letter, int count) {
+            for (int i = 0; i < count; ++i)
+                REQUIRE(vfs::create(*dir, letter + std::to_string(i), {.mode = 0644}, root).ok());
+        };
+        const auto unlink = [&](char letter, int count) {
+            for (int i = count; i-- > 0;)
+                REQUIRE(vfs::unlink(*dir, letter + std::to_string(i), root).ok());
+        };
+        create('a', 1000);
+        const uint64_t big = vfs::getattr(*dir)->size;
+        unlink('a', 1000); // to one chunk
+        REQUIRE(vfs::getattr(*dir)->size < big / 8);
+        create('b', 20);
+        create('c', 1000);
+        unlink('c', 1000);
+        unlink('b', 20);
+        CHECK(vfs::rmdir(*top, "d", root).ok());
+    }
+    REQUIRE(kernel.unmount(*m, false).ok());
+    CHECK(ffs_findings(*device) == "");
+}
+
 TEST_CASE("a full file system refuses, loses nothing, and has the space again afterwards") {
     for (const bool log : {false, true}) {
         Kernel kernel;

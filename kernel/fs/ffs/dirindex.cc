@@ -24,8 +24,17 @@ uint32_t chunk_room(const Geometry& geo, std::span<const std::byte> chunk) {
     }
 }
 
+void drop_directory_hash(Inode& dir) {
+    dir.dirhash.drop();
+    dir.index_built.store(false, std::memory_order_relaxed);
+}
+
 Result<DirHashPool::Use> directory_hash(Inode& dir, bool exclusive) {
-    if (dir.state.size < index_from_bytes) return DirHashPool::Use();
+    if (dir.state.size < index_from_bytes) {
+        // What changes from now on, the index of a directory that was bigger would not know.
+        if (exclusive) drop_directory_hash(dir);
+        return DirHashPool::Use();
+    }
     const bool built = dir.index_built.load(std::memory_order_acquire);
     if (built) {
         DirHashPool::Use use = dir.dirhash.get();
@@ -56,7 +65,7 @@ Result<DirHashPool::Use> directory_hash(Inode& dir, bool exclusive) {
         });
     if (!filled) {
         hash = DirHashPool::Use();
-        dir.dirhash.drop();
+        drop_directory_hash(dir);
         return filled.error();
     }
     if (!whiteouts) dir.without_whiteouts.store(true, std::memory_order_relaxed);

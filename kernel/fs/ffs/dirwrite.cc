@@ -133,10 +133,7 @@ Result<Room> grow(Transaction& tx, Inode& dir, bool privileged) {
 /// The index follows changes that an abort takes back; it is simply built anew
 /// then.
 void drop_index_on_abort(Transaction& tx, Inode& dir) {
-    tx.on_abort([&dir] {
-        dir.dirhash.drop();
-        dir.index_built.store(false, std::memory_order_relaxed);
-    });
+    tx.on_abort([&dir] { drop_directory_hash(dir); });
 }
 
 /// Takes empty chunks off the end, as many as a log has room for.
