@@ -5,91 +5,25 @@
 // mistaken for it; the descriptor becomes readable when the daemon has ended, and the daemon ends
 // when the image is closed.
 #include "daemons/common/exit_code.h"
+#include "daemons/common/mounted.h"
 #include "daemons/common/mountpoint.h"
 #include "hostshim/standard_descriptors.h"
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/pidfd.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
-#include <sys/syscall.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
-#include <charconv>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
-#include <sstream>
 #include <string>
-#include <vector>
 
 namespace {
 
 using rump::DaemonError;
 using rump::DaemonResult;
 using rump::ExitCode;
-
-/// The octal escapes of /proc/self/mountinfo (proc(5)) undone.
-std::string unescape(std::string_view field) {
-    std::string text;
-    for (size_t i = 0; i < field.size(); ++i) {
-        unsigned code = 0;
-        if (field[i] == '\\' && i + 3 < field.size() &&
-            std::from_chars(&field[i] + 1, &field[i] + 4, code, 8).ptr == &field[i] + 4) {
-            text.push_back(static_cast<char>(code));
-            i += 3;
-        } else {
-            text.push_back(field[i]);
-        }
-    }
-    return text;
-}
-
-/// What is mounted last on exactly a path.
-struct Mounted {
-    std::string type; // empty: nothing
-    std::string user; // who mounted it, a number; empty: not told
-};
-
-Mounted mounted_on(const std::string& path) {
-    std::ifstream table("/proc/self/mountinfo");
-    Mounted found;
-    for (std::string line; std::getline(table, line);) {
-        std::istringstream fields(line);
-        std::string field, where;
-        for (int i = 0; i < 5; ++i) fields >> where;
-        while (fields >> field && field != "-") {
-        }
-        if (unescape(where) != path) continue;
-        std::string source, options;
-        fields >> found.type >> source >> options;
-        constexpr std::string_view key = "user_id=";
-        const size_t at = options.find(key);
-        found.user = at == options.npos ? "" : options.substr(at + key.size());
-        found.user.resize(std::min(found.user.find(','), found.user.size()));
-    }
-    return found;
-}
-
-/// A descriptor of the daemon, or -1 when the mount does not tell (it is dead, or another user's).
-int open_daemon(const std::string& path) {
-    const auto read_pid = [&] {
-        char text[32];
-        const ssize_t size = ::getxattr(path.c_str(), "user.rump.pid", text, sizeof text);
-        pid_t pid = 0;
-        if (size > 0) std::from_chars(text, text + size, pid);
-        return pid;
-    };
-    const pid_t pid = read_pid();
-    if (pid <= 0) return -1;
-    const int fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
-    // It answers still: the descriptor is of this daemon.
-    if (fd >= 0 && read_pid() == pid) return fd;
-    if (fd >= 0) ::close(fd);
-    return -1;
-}
+using rump::Mounted;
 
 DaemonError failed(const std::string& path, std::string_view why) {
     return {ExitCode::mount_failed, fmt::format("{}: {}", path, why)};
@@ -116,7 +50,7 @@ std::string reason(rump::Errno error, const Mounted& mount, bool lazily) {
 
 DaemonResult<void> unmount(const std::string& given, bool lazily) {
     const std::string path = resolve(given);
-    const Mounted mount = mounted_on(path);
+    const Mounted mount = rump::mounted_on(path);
     struct stat status;
     if (mount.type.empty() && ::lstat(given.c_str(), &status) != 0)
         return failed(given, rump::errno_message(rump::errno_from_host(errno)));
@@ -124,7 +58,7 @@ DaemonResult<void> unmount(const std::string& given, bool lazily) {
     if (!mount.type.starts_with("fuse.rump_"))
         return failed(given,
                       fmt::format("a mount of type {} is here, not one of ours", mount.type));
-    const int daemon = open_daemon(path);
+    const int daemon = rump::open_daemon(path);
     if (auto done = rump::unmount_host(path, lazily); !done.ok()) {
         if (daemon >= 0) ::close(daemon);
         return failed(given, reason(done.error(), mount, lazily));

@@ -118,6 +118,7 @@ int ukfs_open(const char* image, const ukfs_open_args* args, ukfs** out, ukfs_er
     return call_with_error(error, [&]() -> FailureOr<void> {
         const ukfs_open_args defaults{};
         const ukfs_open_args& given = args ? *args : defaults;
+        *out = nullptr;
         auto fs = std::make_unique<ukfs>(given.log, given.log_arg, given.background != 0);
         TRY(open_instance(*fs, image, given));
         *out = fs.release();

@@ -84,8 +84,8 @@ struct ukfs_open_args {
 /*
  * Opens the file system of an image: a file, a block device, or a partition of one
  * ("disk.img%PART:e%"); null for file systems without a device. `args` and `error` may be null.
- * ENOENT, EACCES, EBUSY (in use), EINVAL (no such file system, bad option), EUCLEAN, EROFS,
- * EOPNOTSUPP …
+ * Errors leave null in `out`: ENOENT, EACCES, EBUSY (in use, for longer than a second), EINVAL (no
+ * such file system, bad option), EUCLEAN, EROFS, EOPNOTSUPP …
  */
 int ukfs_open(const char* image, const struct ukfs_open_args* args, struct ukfs** out,
               struct ukfs_error* error);

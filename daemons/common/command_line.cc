@@ -21,6 +21,7 @@ using Kind = OptionSpec::Kind;
 /// Beside those of images and of mounts, which all hosts have.
 constexpr OptionSpec daemon_options[] = {
     {"fakeroot", Kind::flag, "", "every operation is allowed, as if you were root"},
+    {"remount", Kind::flag, "", "change what is mounted already: ro, rw, noexec …"},
     {"allow_other", Kind::flag, "", "other users may use the mount, as modes permit"},
     {"allow_root", Kind::flag, "", "root may use the mount"},
     {"default_permissions", Kind::flag, "",
@@ -51,6 +52,9 @@ template<class List>
 bool contains(const List& list, std::string_view name) {
     return std::find(std::begin(list), std::end(list), name) != std::end(list);
 }
+
+/// What the host shows of a mount, and mount(8) passes when that is remounted.
+constexpr std::string_view shown_options[] = {"user_id", "group_id", "max_read", "blksize"};
 
 bool ignored(std::string_view name) {
     return contains(ignored_options, name) || name.starts_with("x-") || name.starts_with("X-") ||
@@ -129,6 +133,8 @@ DaemonResult<void> Parser::flags(std::string_view letters, std::span<char*>& res
 DaemonResult<void> Parser::option(const std::string& text) {
     const NamedOption option(text);
     const std::string_view name = option.name;
+    line_.words.push_back(text);
+    line_.all_options |= contains(shown_options, name);
     const auto as_usage = [](const FailureOr<void>& set) -> DaemonResult<void> {
         if (set.ok()) return {};
         return usage(set.error().text);
@@ -142,7 +148,7 @@ DaemonResult<void> Parser::option(const std::string& text) {
         host_option(name);
     else if (lists(daemon_options, name))
         return as_usage(options_.set(daemon_options, name, option.value));
-    else if (!ignored(name))
+    else if (!ignored(name) && !contains(shown_options, name))
         return usage(fmt::format("unknown option \"{}\"", name));
     return {};
 }
@@ -205,6 +211,9 @@ DaemonResult<void> Parser::conclude() {
         line_.limits.threads = static_cast<unsigned>(TRY(bounded("threads", 1, 1024)));
     if (has("poll")) line_.limits.poll_us = static_cast<unsigned>(TRY(bounded("poll", 0, 10000)));
     if (has("ready_fd")) line_.ready_fd = TRY(ready_descriptor());
+    line_.remount = has("remount");
+    if (line_.all_options && !line_.remount)
+        return usage("options user_id, group_id, max_read and blksize are for remounts only");
     line_.fakeroot = has("fakeroot");
     line_.allow_root = has("allow_root");
     line_.pidfile = options_.text("pidfile");

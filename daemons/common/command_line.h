@@ -32,6 +32,9 @@ struct CommandLine {
     p2k::TransportChoice transport = p2k::TransportChoice::automatic;
     p2k::TransportLimits limits;
     host::LogLevel log_level = host::LogLevel::info;
+    bool remount = false;           // of what is mounted already
+    bool all_options = false;       // and `words` are all that are to hold: mount(8) asks
+    std::vector<std::string> words; // the options in their order
     std::string pidfile;
     std::optional<int> ready_fd;
 };

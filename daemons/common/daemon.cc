@@ -8,6 +8,7 @@
 #include "daemons/common/command_line.h"
 #include "daemons/common/launch.h"
 #include "daemons/common/mountpoint.h"
+#include "daemons/common/remount.h"
 #include "hostshim/standard_descriptors.h"
 #include "images/identify.h"
 #include "images/image.h"
@@ -28,6 +29,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <utility>
 
 namespace rump {
@@ -87,6 +89,7 @@ private:
     std::unique_ptr<Kernel> kernel_;
     Mount* mount_ = nullptr;
     std::unique_ptr<p2k::Session> session_;
+    std::optional<Remounter> remounter_;
     int signals_ = -1;
     bool has_pidfile_ = false;
 };
@@ -107,9 +110,10 @@ host::Log::Sink Daemon::sink() {
 DaemonResult<void> Daemon::block_signals() {
     sigset_t set;
     sigemptyset(&set);
-    for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+    for (int signal : {SIGTERM, SIGINT, SIGHUP, signal_read_only, signal_read_write})
+        sigaddset(&set, signal);
     ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-    ::signal(SIGPIPE, SIG_IGN);
+    for (int signal : {SIGPIPE, SIGXFSZ}) ::signal(signal, SIG_IGN); // the call's errno says it
     signals_ = ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals_ < 0) return DaemonError{ExitCode::system, "cannot make a signal descriptor"};
     return {};
@@ -191,6 +195,7 @@ DaemonResult<void> Daemon::begin_service() {
         return failed(line_.mountpoint, agreed.error());
     TRY(write_pidfile());
     if (auto live = mount_->go_live(); !live.ok()) return failed(line_.image, live.error());
+    remounter_.emplace(*mount_);
     if (auto served = session_->serve(); !served.ok())
         return failed(line_.mountpoint, served.error());
     return {};
@@ -256,8 +261,13 @@ bool Daemon::interrupted() const {
 }
 
 void Daemon::wait_for_end() {
-    if (wait_ended(-1, true)) return;
-    take_away();
+    while (!wait_ended(-1, true)) {
+        signalfd_siginfo info;
+        if (::read(signals_, &info, sizeof info) != sizeof info) continue;
+        const auto signal = static_cast<int>(info.ssi_signo);
+        if (signal != signal_read_only && signal != signal_read_write) return take_away();
+        remounter_->remount(signal == signal_read_only);
+    }
 }
 
 /// A signal: the mount goes, whoever uses it. First the host hands over what it holds back.
@@ -277,6 +287,7 @@ void Daemon::take_away() {
 int Daemon::finish() {
     session_->stop();
     session_.reset();
+    remounter_.reset();
     auto unmounted = kernel_->unmount(*mount_, true);
     if (!unmounted.ok())
         log_.error("the image was not written to its end: {}", errno_message(unmounted.error()));
@@ -310,6 +321,11 @@ DaemonResult<int> start(int argc, char** argv, const DaemonSpec& spec) {
     }
     if (line.what == CommandLine::What::version) {
         print(stdout, fmt::format("{} {}\n", spec.name, RUMP_VERSION));
+        return 0;
+    }
+    if (line.remount) {
+        line.mountpoint = TRY(check_mounted(line.mountpoint));
+        TRY(remount(line, spec));
         return 0;
     }
     line.mountpoint = TRY(check_mountpoint(line.mountpoint));

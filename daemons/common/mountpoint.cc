@@ -79,6 +79,12 @@ DaemonResult<std::string> check_mountpoint(const std::string& path) {
     return real;
 }
 
+DaemonResult<std::string> check_mounted(const std::string& path) {
+    std::string real = real_path(path);
+    if (real.empty()) return refused(path, errno_message(errno_from_host(errno)));
+    return real;
+}
+
 DaemonResult<void> check_not_hidden(const std::string& mountpoint, const std::string& file) {
     const std::string below = mountpoint == "/" ? mountpoint : mountpoint + "/";
     std::string real = real_path(file);

@@ -11,6 +11,9 @@ namespace rump {
 /// directory, a FUSE mount already, alive or dead, not the user's).
 DaemonResult<std::string> check_mountpoint(const std::string& path);
 
+/// The absolute path of a directory that something is mounted on already.
+DaemonResult<std::string> check_mounted(const std::string& path);
+
 /// Error: `file`, an absolute path that the daemon goes on using, or is about to make, would be
 /// hidden by the mount: to open it there, the daemon would have to serve itself.
 DaemonResult<void> check_not_hidden(const std::string& mountpoint, const std::string& file);

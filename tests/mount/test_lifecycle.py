@@ -1,11 +1,14 @@
 # The life of a mount: made, served, ended by the user, by a signal, by a crash.
+import errno
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
-from harness import (ROOT, Skip, as_user, check, counters, daemon_pid, equal, fuse_mount, main, mounted,
-                     need_root, need_user_mounts, refused, run, tool, wait_until)
+from harness import (NOBODY, ROOT, Skip, as_user, check, counters, daemon_pid, equal, errno_is, fuse_mount, main,
+                     make_ext2, mounted, need_root, need_user_mounts, refused, run, tool, ukfs, wait_until)
 
 
 def alive(pid):
@@ -58,6 +61,63 @@ def test_rump_umount_leaves_a_busy_mount_alone(scratch):
             refused([tool("rump_umount"), where], 32, where, "in use")
             equal(mounted(where), "fuse.rump_tmpfs", "still mounted")
             file.write("x")
+
+
+def shown_options(where):
+    with open("/proc/self/mountinfo", encoding="ascii") as table:
+        return next(l for l in table if f" {where} " in l).split(" ")[5].split(",")
+
+
+def test_remount_read_only_and_back(scratch):
+    need_root()
+    image, where = make_ext2(scratch.file("image")), scratch.folder()
+
+    def remount(options, *refusal):
+        command = [tool("rump_ext2fs"), "-o", "remount," + options, image, where]
+        if refusal:
+            refused(command, 32, where, *refusal)
+        else:
+            run(command)
+
+    with fuse_mount(scratch, "rump_ext2fs", image, options=["noexec"], mountpoint=where):
+        with open(where + "/open", "w", encoding="ascii") as file:
+            remount("ro", "busy") # to who writes
+            file.write("here")
+        os.unlink(where + "/open")
+        with open(where + "/file", "w", encoding="ascii") as file:
+            file.write("here")
+        remount("ro")
+        run(["e2fsck", "-fn", image])
+        equal(json.loads(run([ukfs(), "info", "--json", "-o", "cow", shutil.copy(image, scratch.file("copy"))]).stdout)["state"],
+              "clean", "image while it is mounted")
+        with errno_is(errno.EROFS, "write"):
+            os.mkdir(where + "/d")
+        check({"ro", "noexec", "nosuid", "nodev"} <= set(shown_options(where)), "what was there stays")
+        remount("rw,exec")
+        check({"rw", "nosuid", "nodev"} <= set(shown_options(where)), "options")
+        check("noexec" not in shown_options(where), "exec")
+        os.mkdir(where + "/d")
+        equal(mounted(where), "fuse.rump_ext2fs", "type")
+        # As mount(8) passes it: all that holds.
+        remount("ro,nosuid,relatime,user_id=0,group_id=0")
+        check("nodev" not in shown_options(where), "dev")
+        remount("rw")
+        os.mkdir(where + "/e")
+    run(["e2fsck", "-fn", image])
+    with fuse_mount(scratch, "rump_ext2fs", image, options=["ro"], mountpoint=where):
+        equal(sorted(os.listdir(where)), ["d", "e", "file", "lost+found"], "names")
+        remount("rw", "mounted read-only")
+        check("ro" in shown_options(where), "still read-only")
+    remount("ro", "no mount of rump_ext2fs")
+    refused([tool("rump_ext2fs"), "-o", "user_id=0", image, where], 1, "remounts only")
+
+
+def test_remount_is_for_root(scratch):
+    need_user_mounts()
+    user = NOBODY if ROOT else os.geteuid()
+    with fuse_mount(scratch, "rump_tmpfs", user=user) as where:
+        refused(as_user([tool("rump_tmpfs"), "-o", "remount,ro", where]), 32, where, "not permitted")
+        run(as_user(["mkdir", where + "/d"]))
 
 
 def test_fusermount_ends_the_daemon(scratch):

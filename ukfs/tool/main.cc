@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 
@@ -234,6 +235,7 @@ int finish_output(const CommandLine& line, int code) {
 
 int main(int argc, char** argv) {
     rump::host::keep_standard_descriptors();
+    std::signal(SIGXFSZ, SIG_IGN); // a file that grows too large is an error like others
     CommandLine line;
     CLI::App app("Files of file system images, without mounting them", "ukfs");
     Grammar grammar(app, line);
