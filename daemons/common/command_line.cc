@@ -228,8 +228,9 @@ DaemonResult<void> Parser::conclude() {
         return usage("fakeroot and default_permissions exclude each other");
     if (has("allow_other") && line_.allow_root)
         return usage("allow_other and allow_root exclude each other");
-    if (auto checked = check_mount_options(mount); !checked.ok())
-        return usage(checked.error().text);
+    auto checked = check_mount_options(mount);
+    if (checked.ok()) checked = spec_.type.check_mount_options(mount.fs);
+    if (!checked.ok()) return usage(checked.error().text);
     line_.permissions = choose_permissions();
     if (line_.permissions == p2k::Permissions::host)
         line_.host_options.emplace_back("default_permissions");

@@ -57,6 +57,12 @@ public:
     virtual bool needs_device() const { return true; }
     /// -o options of its own, beyond the ones that all have.
     virtual std::span<const OptionSpec> mount_options() const { return {}; }
+    /// Do their values mean something? Failure EINVAL names the option. For whoever has a command
+    /// line; mount() asks again.
+    virtual FailureOr<void> check_mount_options(const OptionSet& options) const {
+        (void)options;
+        return {};
+    }
 
     /// Cheap: is it one of ours? No: none. EIO.
     virtual Result<std::optional<ProbeResult>> probe(host::BlockDevice& device) const {

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from harness import (NOBODY, ROOT, as_user, check, counters, equal, fuse_mount, main, mounted,
+from harness import (NOBODY, ROOT, as_user, check, counters, equal, fuse_mount, has_daemon, main, mounted,
                      need_user_mounts, refused, run, tool, uring_offered, uring_switched_on)
 
 
@@ -42,7 +42,14 @@ def test_wrong_options(scratch):
                            ("fakeroot,allow_other", "fakeroot", "allow_other"),
                            ("allow_root,allow_other", "allow_root", "allow_other")):
         refused(tmpfs("-o", option, where), 1, *words)
-    refused(tmpfs("-o", "size=many", where), 32, "size")
+    for option in ("size=many", "size=0%", "size=101%", "mode=17777", "uid=4294967295", "nr_inodes=x"):
+        refused(tmpfs("-o", option, where), 1, option.split("=")[0])
+    # Before the image is looked at.
+    for daemon, option in (("rump_ext2fs", "resuid=4294967295"), ("rump_ext2fs", "resgid=x"),
+                           ("rump_msdos", "codepage=nonsense"), ("rump_msdos", "shortname=x"),
+                           ("rump_msdos", "time_offset=1441"), ("rump_exfat", "time_offset=7")):
+        if has_daemon(daemon):
+            refused([tool(daemon), "-o", option, "none.img", where], 1, option.split("=")[0])
     equal(mounted(where), None, "nothing mounted")
 
 

@@ -25,6 +25,11 @@ void report(host::Log& log, const host::BlockDevice& device, const Geometry& geo
                     device.name());
 }
 
+FailureOr<int> utc_offset(const OptionSet& set) {
+    if (!set.has("time_offset")) return 0;
+    return clusters::parse_minutes(set.text("time_offset"), -16 * 60, 15 * 60, 15);
+}
+
 class ExfatType final : public FileSystemType {
 public:
     std::string_view name() const override { return "exfatfs"; }
@@ -64,12 +69,14 @@ public:
         return found;
     }
 
+    FailureOr<void> check_mount_options(const OptionSet& options) const override {
+        TRY(utc_offset(options));
+        return {};
+    }
+
     FailureOr<std::unique_ptr<Mount>> mount(Kernel& kernel, MountArgs args) const override {
-        const OptionSet& set = args.options.fs;
         clusters::Options options = clusters::parse_options(args.options);
-        if (set.has("time_offset"))
-            options.utc_offset_minutes =
-                TRY(clusters::parse_minutes(set.text("time_offset"), -16 * 60, 15 * 60, 15));
+        options.utc_offset_minutes = TRY(utc_offset(args.options.fs));
         Geometry geometry = TRY(Geometry::read(*args.device));
         SystemFiles system = TRY(read_system_files(*args.device, geometry));
         report(kernel.log(), *args.device, geometry);

@@ -376,6 +376,14 @@ public:
         return specs;
     }
 
+    FailureOr<void> check_mount_options(const OptionSet& options) const override {
+        for (const char* name : {"resuid", "resgid"})
+            if (const uint64_t id = options.number(name, 0); id >= UINT32_MAX)
+                return Failure(Errno::inval, fmt::format("option {}={}: not from 0 to {}", name, id,
+                                                         UINT32_MAX - 1));
+        return {};
+    }
+
     Result<std::optional<ProbeResult>> probe(host::BlockDevice& device) const override {
         if (too_short(device)) return std::optional<ProbeResult>();
         const disk::Superblock sb = TRY(read_superblock(device));
@@ -384,6 +392,7 @@ public:
         return std::optional(ProbeResult{"ext2fs", text_field(sb.volume_name), uuid_text(sb.uuid)});
     }
     FailureOr<std::unique_ptr<Mount>> mount(Kernel& kernel, MountArgs args) const override {
+        TRY(check_mount_options(args.options.fs));
         return Ext2Mount::create(kernel, *this, std::move(args));
     }
     bool can_check() const override { return true; }

@@ -69,6 +69,11 @@ void report(host::Log& log, const host::BlockDevice& device, const Geometry& geo
                     device.name());
 }
 
+FailureOr<int> utc_offset(const OptionSet& set) {
+    if (!set.has("time_offset")) return 0;
+    return clusters::parse_minutes(set.text("time_offset"), -24 * 60, 24 * 60, 1);
+}
+
 class MsdosType final : public FileSystemType {
 public:
     std::string_view name() const override { return "msdosfs"; }
@@ -116,13 +121,17 @@ public:
         return found;
     }
 
+    FailureOr<void> check_mount_options(const OptionSet& options) const override {
+        TRY(parse_names(options));
+        TRY(utc_offset(options));
+        return {};
+    }
+
     FailureOr<std::unique_ptr<Mount>> mount(Kernel& kernel, MountArgs args) const override {
         const OptionSet& set = args.options.fs;
         NameRules names = TRY(parse_names(set));
         clusters::Options options = clusters::parse_options(args.options);
-        if (set.has("time_offset") && !set.has("utc"))
-            options.utc_offset_minutes =
-                TRY(clusters::parse_minutes(set.text("time_offset"), -24 * 60, 24 * 60, 1));
+        if (!set.has("utc")) options.utc_offset_minutes = TRY(utc_offset(set));
         Geometry geometry = TRY(Geometry::read(*args.device));
         auto marks = geometry.marks(*args.device);
         if (!marks) return Failure(marks.error(), "file allocation table: cannot be read");

@@ -42,7 +42,8 @@ FailureOr<uint64_t> parse_limit(const std::string& text) {
 
 FailureOr<uint32_t> parse_id(const OptionSet& set, std::string_view name) {
     const uint64_t id = set.number(name, 0);
-    if (id >= UINT32_MAX) return Failure(Errno::inval, std::string(name) + "= is out of range");
+    if (id >= UINT32_MAX)
+        return Failure(Errno::inval, std::string(name) + "= is not from 0 to 4294967294");
     return static_cast<uint32_t>(id);
 }
 
@@ -79,6 +80,10 @@ public:
             {"gid", Kind::number, "GID", "group of the root directory"},
         }};
         return specs;
+    }
+    FailureOr<void> check_mount_options(const OptionSet& options) const override {
+        TRY(parse_options(options));
+        return {};
     }
     FailureOr<std::unique_ptr<Mount>> mount(Kernel& kernel, MountArgs args) const override {
         const TmpOptions options = TRY(parse_options(args.options.fs));
