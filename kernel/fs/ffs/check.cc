@@ -17,7 +17,7 @@ Checker::Checker(host::BlockDevice& device, const Geometry& geo,
                  const CheckedSuperblock& superblock, const CheckOptions& options,
                  CheckReport& report)
     : device_(device), geo_(geo), superblock_(superblock), sb_(superblock.found.raw),
-      options_(options), report_(report), used_((geo.size + 7) / 8), inodes_(geo.inode_count()) {}
+      options_(options), report_(report), used_((geo.size + 7) / 8), inodes_(geo) {}
 
 bool Checker::found(std::string code, std::string place, std::string message, bool fixable,
                     Severity severity) {

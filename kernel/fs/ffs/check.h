@@ -49,6 +49,67 @@ struct CheckedInode {
     bool reached = false; // directories: from the root
 };
 
+/// What is known of each inode. Those that were never written take no memory: a large file system
+/// has some hundred millions.
+class InodeTable {
+public:
+    explicit InodeTable(const Geometry& geo) : per_group_(geo.ipg), groups_(geo.ncg) {}
+
+    /// The first `count` of group `cg` are there.
+    void add(uint32_t cg, uint32_t count) { groups_[cg].resize(count); }
+    uint32_t written(uint32_t cg) const { return static_cast<uint32_t>(groups_[cg].size()); }
+    /// One that is there.
+    CheckedInode& operator[](uint64_t number) {
+        auto& group = groups_[number / per_group_];
+        ASSERT(number % per_group_ < group.size());
+        return group[number % per_group_];
+    }
+    /// Any number of the file system's; free where there is none.
+    const CheckedInode& known(uint64_t number) const {
+        static constexpr CheckedInode none;
+        const auto& group = groups_[number / per_group_];
+        return number % per_group_ < group.size() ? group[number % per_group_] : none;
+    }
+
+    /// The numbers of those that are there, from the root's on, in order.
+    class Numbers {
+    public:
+        explicit Numbers(const InodeTable& table) : table_(table) {}
+        struct End {};
+        class Iterator {
+        public:
+            explicit Iterator(const InodeTable& table) : table_(table) { skip(); }
+            uint64_t operator*() const { return uint64_t{cg_} * table_.per_group_ + index_; }
+            Iterator& operator++() {
+                ++index_;
+                skip();
+                return *this;
+            }
+            bool operator!=(End) const { return cg_ < table_.groups_.size(); }
+
+        private:
+            void skip() {
+                while (cg_ < table_.groups_.size() && index_ >= table_.groups_[cg_].size()) {
+                    ++cg_;
+                    index_ = 0;
+                }
+            }
+            const InodeTable& table_;
+            size_t cg_ = 0, index_ = disk::root_inode;
+        };
+        Iterator begin() const { return Iterator(table_); }
+        End end() const { return {}; }
+
+    private:
+        const InodeTable& table_;
+    };
+    Numbers numbers() const { return Numbers(*this); }
+
+private:
+    const uint32_t per_group_;
+    std::vector<std::vector<CheckedInode>> groups_;
+};
+
 class Checker {
 public:
     Checker(host::BlockDevice& device, const Geometry& geo, const CheckedSuperblock& superblock,
@@ -117,11 +178,12 @@ private:
     Result<void> recount_blocks();
     Result<void> nameless(uint64_t number);
     bool is_unlinked(uint64_t number) const {
-        return inodes_[number].nlink == 0 && unlinked_.contains(number);
+        return inodes_.known(number).nlink == 0 && unlinked_.contains(number);
     }
     Result<void> clear_inode(uint64_t number);
     bool in_use(uint64_t number) const {
-        return inodes_[number].state == State::file || inodes_[number].state == State::dir;
+        const State state = inodes_.known(number).state;
+        return state == State::file || state == State::dir;
     }
 
     // phase 2 (check_names.cc)
@@ -172,11 +234,10 @@ private:
     const CheckOptions& options_;
     CheckReport& report_;
     std::vector<uint8_t> used_; // a bit for each fragment
-    std::vector<CheckedInode> inodes_;
+    InodeTable inodes_;
     Pass pass_ = Pass::claim;
-    std::unordered_set<uint64_t> twice_;   // fragments with several owners
-    uint64_t totals_[4] = {};              // ndir, nbfree, nifree, nffree
-    std::vector<uint32_t> written_inodes_; // of each group: those that were ever initialised
+    std::unordered_set<uint64_t> twice_; // fragments with several owners
+    uint64_t totals_[4] = {};            // ndir, nbfree, nifree, nffree
     // Directories that a second directory names: {inode, the second}.
     std::vector<std::pair<uint64_t, uint64_t>> second_names_;
     uint64_t lost_found_ = 0;

@@ -58,7 +58,7 @@ std::vector<std::byte> Checker::expected_group(uint32_t cg, std::span<const std:
         o.set(h.old_ncyl, 0);
         o.set(h.old_niblk, 0);
         o.set(h.niblk, geo_.ipg);
-        o.set(h.initediblk, written_inodes_[cg]);
+        o.set(h.initediblk, inodes_.written(cg));
         o.set(h.old_btotoff, 0);
         o.set(h.old_boff, 0);
     } else {
@@ -141,15 +141,25 @@ void Checker::fill_maps(uint32_t cg, std::span<std::byte> block) const {
     uint32_t ndir = 0, nifree = 0, nbfree = 0, nffree = 0;
     for (uint32_t i = 0; i < geo_.ipg; ++i) {
         const uint64_t n = uint64_t{cg} * geo_.ipg + i;
-        const bool used = n < disk::root_inode || inodes_[n].state != State::free;
+        const bool used = n < disk::root_inode || inodes_.known(n).state != State::free;
         put_bit(inode_map, i, used);
         nifree += used ? 0 : 1;
-        ndir += n >= disk::root_inode && inodes_[n].state == State::dir ? 1 : 0;
+        ndir += n >= disk::root_inode && inodes_.known(n).state == State::dir ? 1 : 0;
     }
     std::array<uint32_t, disk::max_frag> runs{};
     std::vector<bool> whole(geo_.fpg >> geo_.fragshift);
     const uint64_t base = geo_.cg_base(cg);
+    const uint32_t all = (1u << geo_.frag) - 1;
     for (uint32_t b = 0; b < frags; b += geo_.frag) {
+        // A block is in one byte of either map.
+        const uint32_t taken = used_[(base + b) / 8] >> (base + b) % 8 & all;
+        if (taken == all) continue;
+        if (taken == 0 && b + geo_.frag <= frags) {
+            frag_map[b / 8] |= static_cast<std::byte>(all << b % 8);
+            ++nbfree;
+            whole[b >> geo_.fragshift] = true;
+            continue;
+        }
         uint32_t free = 0, run = 0;
         std::array<uint32_t, disk::max_frag + 1> mine{};
         for (uint32_t k = 0; k <= geo_.frag; ++k) {
@@ -162,11 +172,6 @@ void Checker::fill_maps(uint32_t cg, std::span<std::byte> block) const {
                 ++mine[run];
                 run = 0;
             }
-        }
-        if (free == geo_.frag) {
-            ++nbfree;
-            whole[b >> geo_.fragshift] = true;
-            continue;
         }
         nffree += free;
         for (uint32_t k = 1; k < geo_.frag; ++k) runs[k] += mine[k];

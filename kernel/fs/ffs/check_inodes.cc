@@ -336,7 +336,7 @@ Result<uint32_t> Checker::initialised_inodes(uint32_t cg) {
 Result<void> Checker::each_inode(InodeVisit visit) {
     std::vector<std::byte> block(geo_.bsize);
     for (uint32_t cg = 0; cg < geo_.ncg; ++cg) {
-        for (uint32_t i = 0; i < written_inodes_[cg]; i += geo_.inopb) {
+        for (uint32_t i = 0; i < inodes_.written(cg); i += geo_.inopb) {
             const uint64_t first = uint64_t{cg} * geo_.ipg + i;
             TRY(read(geo_.inode_block(first).value(), block));
             for (uint32_t k = 0; k < geo_.inopb; ++k)
@@ -395,12 +395,14 @@ Result<void> Checker::recount_blocks() {
 
 Result<void> Checker::blocks_and_sizes() {
     reserve_metadata();
-    for (uint32_t cg = 0; cg < geo_.ncg; ++cg)
-        written_inodes_.push_back(TRY(initialised_inodes(cg)));
+    for (uint32_t cg = 0; cg < geo_.ncg; ++cg) {
+        const uint32_t written = TRY(initialised_inodes(cg));
+        inodes_.add(cg, cg == 0 ? std::max(written, geo_.inopb) : written); // the root is there
+    }
     TRY(each_inode(
         [&](uint64_t number, std::span<const std::byte> raw) { return inode(number, raw); }));
     TRY(other_owners());
-    if (inodes_[disk::root_inode].state != State::dir &&
+    if (inodes_.known(disk::root_inode).state != State::dir &&
         found("root", "inode 2", "the root is no directory", true, Severity::fatal))
         TRY(make_root());
     return {};
@@ -443,12 +445,12 @@ Result<void> Checker::nameless(uint64_t number) {
 Result<void> Checker::reference_counts() {
     const uint64_t log_inode = geo_.log ? geo_.log->inode : 0; // has a count and no name
     const auto counts = [&](uint64_t n) { return in_use(n) && n != log_inode; };
-    for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n)
+    for (const uint64_t n : inodes_.numbers())
         if (options_.repair && inodes_[n].state == State::bad) TRY(clear_inode(n));
     // First all that gets a name: that changes counts of directories.
-    for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n)
+    for (const uint64_t n : inodes_.numbers())
         if (counts(n) && inodes_[n].refs == 0) TRY(nameless(n));
-    for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n) {
+    for (const uint64_t n : inodes_.numbers()) {
         const CheckedInode& i = inodes_[n];
         if (!counts(n) || i.refs == 0 || i.refs == i.nlink) continue;
         if (!found("link-count", inode_place(n),

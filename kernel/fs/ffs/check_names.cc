@@ -111,16 +111,15 @@ bool Checker::entry(uint64_t dir, const std::string& place, disk::Dirent& raw, u
     // ".." is judged when all parents are known: the one that it names may be gone
     // with the epoch that moved the directory.
     const bool valid = geo_.is_inode(ino);
-    const bool there =
-        valid &&
-        (in_use(ino) || (inodes_[ino].state == State::bad && !options_.repair)); // else it goes
+    const bool there = valid && (in_use(ino) || (inodes_.known(ino).state == State::bad &&
+                                                 !options_.repair)); // else it goes
     if (dotdot && !there) return true;
     if (!valid)
         return !found("entry-inode", place, fmt::format("inode {} is out of range", ino), true);
-    CheckedInode& target = inodes_[ino];
     if (!there)
         return !found("entry-unallocated", place, fmt::format("inode {} is not allocated", ino),
                       true);
+    CheckedInode& target = inodes_[ino];
     ++target.refs;
     if (!geo_.old_dirs && type != target.type && target.state != State::bad &&
         found("entry-type", place,
@@ -198,7 +197,7 @@ Result<void> Checker::directory(uint64_t number) {
 
 Result<void> Checker::pathnames() {
     inodes_[disk::root_inode].parent = disk::root_inode; // a name for it is one too many
-    for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n)
+    for (const uint64_t n : inodes_.numbers())
         if (inodes_[n].state == State::dir && !is_unlinked(n)) TRY(directory(n));
     return {};
 }
@@ -208,7 +207,7 @@ Result<void> Checker::pathnames() {
 bool Checker::reaches_root(uint64_t number) {
     std::vector<uint64_t> way;
     uint64_t at = number;
-    while (at != 0 && !inodes_[at].reached && way.size() <= inodes_.size()) {
+    while (at != 0 && !inodes_[at].reached && way.size() <= geo_.inode_count()) {
         inodes_[at].reached = true; // ends loops; taken back below
         way.push_back(at);
         at = inodes_[at].parent;
@@ -239,7 +238,7 @@ Result<void> Checker::connectivity() {
     TRY(second_names());
     inodes_[disk::root_inode].reached = true;
     // The tops of what is loose first, so that what hangs on them comes along.
-    for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n) {
+    for (const uint64_t n : inodes_.numbers()) {
         CheckedInode& dir = inodes_[n];
         if (dir.state != State::dir || dir.parent != 0 || is_unlinked(n)) continue;
         // A count of 0 says that it was removed: phase 4 clears it, if it holds
@@ -248,7 +247,7 @@ Result<void> Checker::connectivity() {
             !TRY(reconnect(n)))
             unrepaired_ = true;
     }
-    for (uint64_t n = disk::root_inode; n < inodes_.size(); ++n) {
+    for (const uint64_t n : inodes_.numbers()) {
         CheckedInode& dir = inodes_[n];
         if (dir.state != State::dir || is_unlinked(n)) continue;
         if (!reaches_root(n) && dir.parent != 0 &&

@@ -227,7 +227,7 @@ Result<void> Checker::make_root() {
 Result<uint64_t> Checker::make_lost_found() {
     uint64_t number = 0;
     for (uint32_t cg = 0; cg < geo_.ncg && number == 0; ++cg)
-        for (uint32_t i = 0; i < written_inodes_[cg] && number == 0; ++i)
+        for (uint32_t i = 0; i < inodes_.written(cg) && number == 0; ++i)
             if (const uint64_t n = uint64_t{cg} * geo_.ipg + i;
                 n > disk::root_inode && inodes_[n].state == State::free)
                 number = n;
@@ -251,7 +251,7 @@ Result<bool> Checker::reconnect(uint64_t number) {
     if (lost_found_ == 0) lost_found_ = TRY(find_name(disk::root_inode, lost_found));
     if (lost_found_ == 0) lost_found_ = TRY(make_lost_found());
     const auto usable = [&](uint64_t dir) {
-        return geo_.is_inode(dir) && inodes_[dir].state == State::dir && dir != number;
+        return geo_.is_inode(dir) && inodes_.known(dir).state == State::dir && dir != number;
     };
     const std::string name = fmt::format("#{:09}", number);
     uint64_t dir = lost_found_;
