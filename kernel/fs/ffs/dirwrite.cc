@@ -165,7 +165,8 @@ Result<void> enter_name(Transaction& tx, Inode& dir, std::string_view name, uint
     dir.begin_change(tx);
     if (!dir.without_whiteouts.load(std::memory_order_relaxed)) {
         if (const auto whiteout = TRY(find_entry(dir, name))) {
-            ASSERT(whiteout->ino == disk::whiteout_inode);
+            if (whiteout->ino != disk::whiteout_inode) // there is also a whiteout of it
+                return bad_chunk(dir, whiteout->offset, "the name is there twice");
             return retarget_name(tx, dir, name, ino, type, after);
         }
     }
