@@ -107,6 +107,22 @@ def facts(top):
     return found
 
 
+def test_newfs_takes_options_as_the_types_own_does(scratch):
+    image = os.path.join(scratch, "bsd")
+    ukfs("newfs", "-t", "ffs", "--size", "24M", "-O", "2", "-b", "16k", "-f", "2048", "-m", "1", "-V", "a label",
+         "-B", "be", "-l", "1m", "--ea", image)
+    found = json.loads(ukfs("info", "--json", image))
+    assert (found["version"], found["block_size"], found["fragment_size"]) == ("UFS2 with attributes", 16384, 2048)
+    assert (found["byte_order"], found["label"], found["features"]) == ("big", "a label", "log-at-end")
+    ukfs("check", "-f", image)
+    refusal("newfs", "-t", "ffs", "--force", "-O", "7", image)
+    refusal("newfs", "-t", "ffs", "--force", image, "-O")
+    ukfs("newfs", "-t", "ffs", "--force", "-o", "O=1,b=8k", "-f", "1k", image)
+    assert json.loads(ukfs("info", "--json", image))["block_size"] == 8192
+    ukfs("newfs", "-t", "msdos", "--size", "24M", "--force", "--fat", "16", image)
+    assert ukfs("-V") == ukfs("--version")
+
+
 def test_tree_in_and_out(scratch):
     source, image = os.path.join(scratch, "source"), image_in(scratch)
     make_tree(source)

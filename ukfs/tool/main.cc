@@ -2,10 +2,12 @@
 #include "hostshim/standard_descriptors.h"
 #include "ukfs/tool/commands.h"
 #include "ukfs/tool/host_tree.h"
+#include "ukfs/tool/newfs_line.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -241,7 +243,10 @@ int main(int argc, char** argv) {
     Grammar grammar(app, line);
     try {
         grammar.build();
-        app.parse(argc, argv);
+        // CLI11 takes them from the back.
+        auto words = newfs_line({argv + 1, argv + argc});
+        std::reverse(words.begin(), words.end());
+        app.parse(std::move(words));
         grammar.conclude();
         return finish_output(line, line.run());
     } catch (const CLI::ParseError& error) {
