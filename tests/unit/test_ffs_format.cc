@@ -473,3 +473,88 @@ TEST_CASE("Apple's UFS, which a label tells, has directories of 1 KiB chunks") {
     CHECK_FALSE(vfs::lookup(**mount.root(), "a longer name 297", root).ok());
     REQUIRE(kernel.unmount(mount, false).ok());
 }
+
+TEST_CASE("what was in use when the system went down is not marked clean by mounting it") {
+    struct Case {
+        const char *format, *says;
+        uint8_t found;
+        bool sun, clean;
+    };
+    // NetBSD: 1 is clean, a mount shifts it to the left. Sun: 2 is as good as clean where the state
+    // says so.
+    const Case cases[] = {
+        {"1", "clean", 1, false, true},
+        {"2", "NetBSD went down", 2, false, false},
+        {"1", "NetBSD went down twice", 4, false, false},
+        {"0", "NetBSD went down", 2, false, false},
+        {"2", "FreeBSD went down", 0, false, false},
+        {"0", "Sun's stable", 2, true, true},
+        {"0", "Sun's active", 0, true, false},
+    };
+    for (const Case& c : cases) {
+        INFO(c.says << ", format " << c.format);
+        auto device = make(16u << 20, {{"O", c.format}});
+        const uint64_t at = geometry(*device).superblock_offset;
+        const ByteOrder order = geometry(*device).order;
+        disk::Superblock sb = superblock(*device);
+        sb.clean = c.found;
+        if (c.sun) order.set(sb.state, disk::state_okay - order.get(sb.old_time));
+        REQUIRE(device->write(at, std::as_bytes(std::span(&sb, 1))).ok());
+        Kernel kernel;
+        Mount& mount = mount_on(kernel, *device);
+        CHECK(superblock(*device).clean == 0);
+        VnodeRef top = *mount.root();
+        REQUIRE(vfs::mkdir(*top, "d", {.mode = 0755}, root).ok());
+        top = {};
+        REQUIRE(kernel.unmount(mount, false).ok());
+        CHECK((superblock(*device).clean == disk::is_clean) == c.clean);
+        CHECK(check(*device, true) == nothing);
+        CHECK(superblock(*device).clean == disk::is_clean);
+    }
+}
+
+TEST_CASE("a log does not make clean what was not when it was begun") {
+    auto device = make(16u << 20, {{"O", "2"}, {"l", "1m"}});
+    const uint64_t at = geometry(*device).superblock_offset;
+    disk::Superblock sb = superblock(*device);
+    sb.clean = 0;
+    REQUIRE(device->write(at, std::as_bytes(std::span(&sb, 1))).ok());
+    auto cut = host::make_memory_overlay(*device);
+    {
+        Kernel kernel; // goes down: what it would write at the end stays in the overlay
+        Mount& mount = mount_on(kernel, *device);
+        CHECK(superblock(*device).clean == 0);
+        REQUIRE(mount.sync().ok());
+        std::vector<std::byte> all(device->size());
+        REQUIRE(device->read(0, all).ok());
+        REQUIRE(cut->write(0, all).ok());
+        REQUIRE(kernel.unmount(mount, false).ok());
+    }
+    CHECK(superblock(*device).clean == 0);
+    REQUIRE(geometry(*cut).log_flag);
+    Kernel kernel;
+    Mount& mount = mount_on(kernel, *cut);
+    REQUIRE(kernel.unmount(mount, false).ok());
+    CHECK(superblock(*cut).clean == 0);
+}
+
+TEST_CASE("a log of Sun's, or a file system that it calls bad, is read and not written") {
+    for (const uint8_t state : {0xfc, 0xfd, 0xfe, 0xff}) {
+        auto device = make(16u << 20, {{"O", "0"}, {"B", "be"}});
+        disk::Superblock sb = superblock(*device);
+        sb.clean = state;
+        REQUIRE(device->write(disk::superblock_ufs1, std::as_bytes(std::span(&sb, 1))).ok());
+        Kernel kernel;
+        MountArgs args;
+        args.device = std::make_unique<conformance::BorrowedDevice>(*device);
+        auto mounted = kernel.mount(type(), std::move(args));
+        REQUIRE_FALSE(mounted.ok());
+        CHECK_THAT(mounted.error().text, Catch::Contains("Sun"));
+        MountArgs reading;
+        reading.device = std::make_unique<conformance::BorrowedDevice>(*device);
+        reading.options.read_only = true;
+        auto read = kernel.mount(type(), std::move(reading));
+        REQUIRE(read.ok());
+        REQUIRE(kernel.unmount(**read, false).ok());
+    }
+}

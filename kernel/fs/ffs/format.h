@@ -163,6 +163,9 @@ inline constexpr uint32_t ck_dir = 0x10;
 // Superblock::clean
 inline constexpr uint8_t is_clean = 0x01;
 inline constexpr uint8_t was_clean = 0x02;
+inline constexpr uint8_t sun_stable = 0x02;
+inline constexpr uint8_t sun_states = 0xfc;        // from here on: in need of a check …
+inline constexpr uint8_t sun_log = 0xfd;           // … or with a log
 inline constexpr uint32_t state_okay = 0x7c269d38; // state + time of old systems
 
 inline constexpr int32_t inodefmt_42 = -1; // 16-bit owners

@@ -1,8 +1,10 @@
 // Mounting FFS: which superblocks are taken, what may be written and what not,
 // the clean flag.
 //
-// fs_clean of NetBSD: 1 clean; 2 in use, was clean before; 0 in use, was not
-// clean. FreeBSD: 1 or 0.
+// fs_clean of NetBSD: bit 0 clean; a mount shifts it to the left, and back if it was clean: 2 says
+// in use, was clean before; more, or 0, that it was not. FreeBSD: 1 or 0. Sun: 1 clean, 2 as good
+// as that, 0 in use; from 0xfc on in need of a check, with a log of its own, not to be written,
+// bad.
 #include "kernel/fs/ffs/vfsops.h"
 
 #include "kernel/fs/ffs/backup.h"
@@ -42,8 +44,15 @@ std::string volume_name(const disk::Superblock& sb) {
 FfsMount::FfsMount(Kernel& kernel, const FileSystemType& type, MountArgs args, const Geometry& geo,
                    std::vector<std::byte> superblock, LogOverlay* log)
     : Mount(kernel, type, std::move(args), ffs_traits(geo)), superblock_(std::move(superblock)),
-      volume_(*this, geo), log_(log), log_place_(geo.log), was_clean_(sb().clean != 0),
-      keeps_state_(geo.order.get(sb().state) + geo.order.get(sb().old_time) == disk::state_okay) {}
+      volume_(*this, geo), log_(log), log_place_(geo.log),
+      keeps_state_(geo.order.get(sb().state) + geo.order.get(sb().old_time) == disk::state_okay),
+      was_clean_(says_clean()) {}
+
+bool FfsMount::says_clean() const {
+    const uint8_t clean = sb().clean;
+    if (clean >= disk::sun_states) return false;
+    return (clean & disk::is_clean) != 0 || (keeps_state_ && clean == disk::sun_stable);
+}
 
 FfsMount::~FfsMount() { vnodes().drop_inactive(true); }
 
@@ -115,6 +124,10 @@ FailureOr<void> FfsMount::refuse_writing() const {
         return no("has cylinder groups in the format of 4.2BSD, which are only "
                   "read; mount it with "
                   "-o ro");
+    if (!geo.updated && sb().clean >= disk::sun_states)
+        return no(sb().clean == disk::sun_log
+                      ? "has a log of Sun's, which is not known here; mount it with -o ro"
+                      : "is marked by Sun's system as in need of a check; mount it with -o ro");
     if (geo.snapshots) return no("has snapshots, which writing would damage; mount it with -o ro");
     if (geo.quota2)
         return no("has quotas of NetBSD inside (quota2), which are not kept; mount "
@@ -140,7 +153,7 @@ FailureOr<void> FfsMount::recover() {
     if (auto home = log_->materialize(); !home)
         return Failure(home.error(), "the log could not be replayed");
     kernel().log().info("ffs: replayed {} blocks of the log", log_->contents().blocks.size());
-    was_clean_ = true;
+    was_clean_ = (sb().clean & (disk::is_clean | disk::was_clean)) != 0;
     return {};
 }
 

@@ -33,6 +33,7 @@ protected:
     Result<void> end_writing() override;
 
 private:
+    bool says_clean() const;
     FailureOr<void> refuse_writing() const;
     FailureOr<void> recover();
     void reap_unlinked();
@@ -49,8 +50,8 @@ private:
     Volume volume_;
     LogOverlay* const log_; // the device, when a log had to be replayed
     std::optional<LogPlace> log_place_;
-    bool was_clean_ = false;
     const bool keeps_state_; // fs_state means something
+    bool was_clean_;
 };
 
 } // namespace rump::ffs
