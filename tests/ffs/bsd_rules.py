@@ -371,7 +371,7 @@ class Image:
                 level += 1
             if any(pointers[12 + min(level, 3):]):
                 self.bad(what + ": indirect address behind the end")
-        count = 0
+        count, self.last = 0, -1
         self.map = []
         if kind not in (2, 6) and not inline:
             count = self.blocks(what, pointers, size, blocks_needed, bool(flags & 0x200000))
@@ -391,6 +391,8 @@ class Image:
             self.attributes(what, extsize, extb)
         if blocks != count * sb.fsize // 512:
             self.bad("%s: blocks are %d, should be %d" % (what, blocks, count * sb.fsize // 512))
+        if kind in (4, 8, 10) and size and not inline and self.last != blocks_needed - 1:
+            self.bad(what + ": ends with a hole")
         if kind == 4:
             if size == 0 or size % self.dirblk or size < 24:
                 self.bad(what + ": a directory of %d bytes" % size)
@@ -415,6 +417,8 @@ class Image:
             nonlocal count
             if len(self.map) <= 1 << 20:
                 self.map.append(address)
+            if address != 0:
+                self.last = lbn
             if address == 0 or snapshot and address in (1, 2):
                 return
             if self.claim("%s, block %d" % (what, lbn), address, frags_of(lbn)):

@@ -317,3 +317,43 @@ TEST_CASE("the space of a removed file counts as free at once") {
     }
     REQUIRE(kernel.unmount(*mount, false).ok());
 }
+
+TEST_CASE(
+    "with a log, a hole of petabytes is given back no slower than what is allocated around it") {
+    constexpr uint64_t far = uint64_t{1} << 52; // in steps of what a log takes, it would take hours
+    auto device = host::make_memory_device(32u << 20);
+    test::make_ffs(*device, {"2", "le", "64k", "8k", true});
+    Kernel kernel;
+    Mount* mount = test::mount_ffs(kernel, *device);
+    {
+        VnodeRef top = *mount->root();
+        const uint64_t before = mount->statvfs()->blocks_free;
+        const std::vector<std::byte> data(1'000'000, std::byte{7});
+        const auto fill = [&](std::string_view name) {
+            VnodeRef file = *vfs::create(*top, name, {.mode = 0644}, root);
+            for (const uint64_t at : {uint64_t{0}, uint64_t{300} << 20, far / 3, far})
+                REQUIRE(vfs::write(*file, at, data, root).ok());
+            return file;
+        };
+        VnodeRef file = fill("cut");
+        AttrChange change;
+        change.size = 5;
+        REQUIRE(vfs::setattr(*file, change, root).ok());
+        REQUIRE(vfs::unlink(*top, "cut", root).ok());
+        file = fill("punched");
+        REQUIRE(vfs::fallocate(*file, 1, far + 500'000, vfs::Fallocate::punch_hole, root).ok());
+        std::array<std::byte, 2> ends{};
+        CHECK(*vfs::read(*file, far + 500'000, ends) == 2);
+        CHECK(ends == std::array{std::byte{0}, std::byte{7}});
+        CHECK(*vfs::read(*file, 0, ends) == 2);
+        CHECK(ends == std::array{std::byte{7}, std::byte{0}});
+        REQUIRE(vfs::unlink(*top, "punched", root).ok());
+        file = fill("removed");
+        REQUIRE(vfs::unlink(*top, "removed", root).ok());
+        file.reset();
+        REQUIRE(mount->sync().ok());
+        CHECK(mount->statvfs()->blocks_free == before);
+    }
+    REQUIRE(kernel.unmount(*mount, false).ok());
+    CHECK(test::ffs_findings(*device) == "");
+}

@@ -143,6 +143,45 @@ Result<void> map_file(const Inode& inode, uint64_t offset, uint64_t length, Piec
     return {};
 }
 
+Result<uint64_t> next_block(const Inode& inode, uint64_t lbn, uint64_t end) {
+    MapCursor cursor(inode);
+    while (lbn < end) {
+        const auto answer = TRY(cursor.at(lbn));
+        if (answer.address != 0) return lbn;
+        lbn += std::min(answer.span, end - lbn);
+    }
+    return end;
+}
+
+Result<uint64_t> blocks_end(const Inode& inode) {
+    Volume& volume = inode.volume();
+    const Geometry& geo = volume.geo;
+    uint64_t base = disk::direct_count; // that the pointer's blocks begin with
+    uint64_t reach = geo.nindir;
+    for (unsigned level = 1; level < disk::indirect_count; ++level, reach *= geo.nindir)
+        base += reach;
+    for (unsigned levels = disk::indirect_count; levels > 0; --levels, reach /= geo.nindir) {
+        uint64_t address = inode.pointer(disk::direct_count - 1 + levels);
+        uint64_t lbn = base, below = reach;
+        for (unsigned level = levels; address != 0 && level > 0; --level) {
+            if (!geo.is_data(address, geo.frag))
+                return volume.mount.corrupt(fmt::format("{}: indirect block {} is out of range",
+                                                        Volume::place(inode, lbn), address));
+            const Buf buf = TRY(volume.read(FragNumber(address), geo.bsize));
+            below /= geo.nindir;
+            uint32_t index = geo.nindir;
+            address = 0;
+            while (address == 0 && index > 0) address = get_address(geo, buf.bytes(), --index);
+            lbn += index * below;
+            if (level == 1 || address == 0) return lbn + 1;
+        }
+        base -= reach / geo.nindir;
+    }
+    for (unsigned i = disk::direct_count; i > 0; --i)
+        if (inode.pointer(i - 1) != 0) return uint64_t{i};
+    return uint64_t{0};
+}
+
 Result<Buf> read_dir_unit(const Inode& inode, MapCursor& cursor, uint64_t offset) {
     Volume& volume = inode.volume();
     const Geometry& geo = volume.geo;

@@ -45,6 +45,13 @@ Result<MapPath> path_to(const Geometry& geo, uint64_t lbn);
 uint64_t get_address(const Geometry& geo, std::span<const std::byte> block, uint32_t index);
 void put_address(const Geometry& geo, std::span<std::byte> block, uint32_t index, uint64_t address);
 
+/// The first block from `lbn` on, before `end`, that is allocated; `end`: none is. Does not look at
+/// each block of a hole.
+Result<uint64_t> next_block(const Inode& inode, uint64_t lbn, uint64_t end);
+/// Behind the last block that is allocated, or that an empty indirect block could map; 0: there is
+/// none.
+Result<uint64_t> blocks_end(const Inode& inode);
+
 /// A part of a file: on the device, or a hole (no offset).
 struct Piece {
     uint64_t file_offset = 0;

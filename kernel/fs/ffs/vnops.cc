@@ -271,6 +271,12 @@ Result<void> FfsVnode::punch_in_steps(uint64_t offset, uint64_t length) {
     const uint64_t end = length < size - offset ? offset + length : size;
     const uint64_t step = volume().free_step_bytes();
     while (offset < end) {
+        if (end - offset > step) {
+            const Geometry& geo = volume().geo;
+            const uint64_t next =
+                TRY(next_block(inode_, geo.block_of(offset), geo.block_of(end - 1)));
+            offset = std::max(offset, next << geo.bshift);
+        }
         const uint64_t n = std::min(end - offset, step - offset % step);
         Transaction tx = TRY(mount().begin());
         TRY(punch(tx, inode_, offset, n));

@@ -279,8 +279,10 @@ Result<void> Volume::shrink_in_steps(Inode& inode, uint64_t size) {
     const uint64_t step = free_step_bytes_;
     if (!logged_ || inode.state.is_device() || inode.is_short_symlink()) return {};
     while (inode.state.size > size + step) {
+        const uint64_t end = TRY(blocks_end(inode)) << geo.bshift;
+        if (end <= size + step) return {}; // the rest goes at once, however large the hole is
         Transaction tx = TRY(mount.begin());
-        TRY(cut_blocks(tx, inode, geo.block_of(inode.state.size - step)));
+        TRY(cut_blocks(tx, inode, geo.block_of(std::min(end, inode.state.size) - step)));
         tx.done();
     }
     return {};
