@@ -428,6 +428,7 @@ TEST_CASE("what belongs to a group that lies is lost to it, and the mount goes o
         image.put(image.group().irotor, UINT32_MAX);
         // Not through the log, which would put the group right.
         image.put(image.super().flags, 0);
+        image.super().clean = disk::is_clean;
         const Seen seen = look(image, true);
         CHECK(seen.log.find("cylinder group 0: irotor is wrong") != std::string::npos);
         CHECK(seen.readable.at("/other") == 5000);
@@ -564,6 +565,7 @@ TEST_CASE("indirect blocks that lead to themselves or are of the wrong level end
         },
         "block-claimed-twice");
     check_finds([](Image& i) { i.point("huge", 13, i.pointer("huge", 12)); }, "block-beyond-size");
+    check_finds([](Image& i) { i.point("fast", 14, 5); }, "inode-garbage: inode");
     check_finds([](Image& i) { i.point("big", 0, i.pointer("other", 0)); }, "block-claimed-twice");
     check_finds([](Image& i) { i.point("file", 5, i.pointer("other", 0)); }, "block-beyond-size");
     check_finds([](Image& i) { i.point("big", 0, i.geo().csaddr.value()); }, "block-claimed-twice");

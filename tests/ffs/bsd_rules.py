@@ -209,6 +209,8 @@ class Image:
         if self.updated:
             rule(sb.maxbsize >= sb.bsize and sb.maxbsize & sb.maxbsize - 1 == 0, "maxbsize")
             rule(sb.maxbsize <= 16 * sb.bsize, "maxbsize")
+            if self.freebsd:
+                rule(sb.sblockactualloc in (0, self.place), "sblockactualloc")
             rule(sb.sblkno == roundup(howmany(sb.sblockloc + 8192, sb.fsize), sb.frag), "sblkno")
             rule(sb.cblkno == sb.sblkno + roundup(howmany(8192, sb.fsize), sb.frag), "cblkno")
             rule(sb.iblkno == sb.cblkno + sb.frag, "iblkno")
@@ -353,7 +355,7 @@ class Image:
             self.bad(what + ": a special file of %d bytes" % size)
         if kind in (2, 6) and pointers[0] & 0xFFFFFFFF == 0xFFFFFFFF:
             self.bad(what + ": NODEV")
-        if any(n >= 1000000000 for n in nsec):
+        if self.ours and any(n >= 1000000000 for n in nsec):
             self.bad(what + ": nanoseconds")
         blocks_needed = howmany(size, sb.bsize)
         inline = kind == 10 and (size < sb.maxsymlinklen or sb.maxsymlinklen == 0 and blocks == 0)
@@ -391,7 +393,8 @@ class Image:
             self.attributes(what, extsize, extb)
         if blocks != count * sb.fsize // 512:
             self.bad("%s: blocks are %d, should be %d" % (what, blocks, count * sb.fsize // 512))
-        if kind in (4, 8, 10) and size and not inline and self.last != blocks_needed - 1:
+        if (self.ours or self.freebsd) and kind in (4, 8, 10) and size and not inline and \
+                self.last != blocks_needed - 1:  # NetBSD takes it, FreeBSD's fsck_ffs shortens the file
             self.bad(what + ": ends with a hole")
         if kind == 4:
             if size == 0 or size % self.dirblk or size < 24:
@@ -493,6 +496,8 @@ class Image:
                         if reclen < 8 or reclen % 4 or at + reclen > chunk + self.dirblk:
                             self.bad(place + ": record length %d" % reclen)
                             break
+                        if reclen < roundup(8 + namlen + 1, 4):
+                            self.bad(place + ": record length %d, name length %d" % (reclen, namlen))
                         if ino != 0:
                             if reclen < roundup(8 + namlen + 1, 4) or namlen == 0:
                                 self.bad(place + ": name length %d" % namlen)

@@ -59,6 +59,42 @@ def of_makefs(work, version, order):
     work_on(image, False)
 
 
+def with_check_hashes(work, order):
+    """As FreeBSD makes it: check hashes of superblock, groups and inodes, which are then judged."""
+    image = sparse(work / "image", 24 * MIB)
+    run(*TOOL, "newfs", image, "O=2", "B=" + order, "b=16k", "f=2k")
+    code = "<" if order == "le" else ">"
+    found = bsd_rules.Image(image, True)
+    with found.file, open(image, "r+b") as f:
+        assert found.find()
+        sb = found.sb
+
+        def hashed(place, length, at, change=()):
+            f.seek(place)
+            raw = bytearray(f.read(length))
+            for name, value in change:
+                offset, size, _, _ = bsd_rules.SB[name]
+                struct.pack_into(code + ("I" if size == 4 else "Q"), raw, offset, value)
+            raw[at:at + 4] = bytes(4)
+            struct.pack_into(code + "I", raw, at, bsd_rules.crc32c(raw))
+            f.seek(place)
+            f.write(raw)
+
+        for cg in range(sb.ncg):
+            hashed((found.start(cg) + sb.cblkno) * sb.fsize, sb.cgsize, 132)
+        hashed(sb.iblkno * sb.fsize + 2 * 256, 256, 244)
+        for place in [found.place] + [(found.start(cg) + sb.sblkno) * sb.fsize for cg in range(sb.ncg)]:
+            hashed(place, sb.sbsize, bsd_rules.SB["ckhash"][0],
+                   [("flags", 0x200), ("metackhash", 7), ("sblockactualloc", place), ("mtime", sb.time)])
+    judge(image, "hashing it", True)
+    work_on(image, True)
+    with open(image, "r+b") as f:
+        f.seek(found.place)
+        f.write(bytes(8192))
+    run(*TOOL, "repair", image, good=(1,))
+    judge(image, "putting the superblock back", True)
+
+
 def large(work, size, options):
     """Only the superblock: what it says of the groups must be what other systems compute."""
     image = sparse(work / "image", size)
@@ -132,6 +168,8 @@ def main():
     for options in (["O=0", "b=8192", "f=1024"], ["O=0", "B=be", "b=4096", "f=512"], ["O=2", "ea", "b=65536", "f=8192"],
                     ["O=1", "b=65536", "f=65536", "m=0"], ["O=2", "b=4096", "f=512", "i=1024", "o=space"]):
         cases.run(" ".join(options), made_here, options)
+    for order in "le", "be":
+        cases.run("check hashes, " + order, with_check_hashes, order)
     for options in (["O=1", "B=be"], ["O=2", "b=16384", "f=2048"], ["O=0", "b=8192", "f=1024"]):
         cases.run("superblock lost, " + " ".join(options), superblock_lost, options)
     for seed in range(40 if ALL else 12):

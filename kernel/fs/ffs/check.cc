@@ -93,6 +93,27 @@ Result<void> Checker::write_superblock(uint64_t place) {
     return device_.write(place, bytes);
 }
 
+namespace {
+
+/// Of a superblock that was never updated fsck_ffs compares each byte, but for those that follow
+/// what is done with the file system.
+bool same_but_for_state(disk::Superblock a, disk::Superblock b) {
+    for (disk::Superblock* sb : {&a, &b}) {
+        const auto forget = [](auto&... fields) {
+            (std::ranges::fill(std::as_writable_bytes(std::span(&fields, 1)), std::byte{0}), ...);
+        };
+        forget(sb->firstfield, sb->unused1, sb->old_time, sb->old_cstotal, sb->cgrotor, sb->fmod,
+               sb->clean, sb->ronly, sb->old_flags, sb->maxcontig, sb->minfree, sb->optim,
+               sb->old_rotdelay, sb->maxbpg, sb->ocsp, sb->fsmnt, sb->volname, sb->swuid, sb->pad,
+               sb->snapinum, sb->avgfilesize, sb->avgfpdir, sb->save_cgsize, sb->mtime, sb->sujfree,
+               sb->spare32, sb->ckhash, sb->metackhash, sb->flags, sb->fsbtodb, sb->old_interleave,
+               sb->old_npsect, sb->old_nrpos, sb->state, sb->qbmask, sb->qfmask, sb->maxfilesize);
+    }
+    return std::memcmp(&a, &b, sizeof a) == 0;
+}
+
+} // namespace
+
 Result<void> Checker::superblock_copy(uint32_t cg) {
     const ByteOrder o = geo_.order;
     const uint64_t place = geo_.bytes(geo_.cg_super(cg));
@@ -123,13 +144,13 @@ Result<void> Checker::superblock_copy(uint32_t cg) {
         {&S::fpg, "fpg"},
         {&S::magic, "magic"},
     };
-    for (const auto& [field, name] : fields) {
-        if (o.get(copy.*field) == o.get(sb_.*field)) continue;
-        if (!found("superblock-copy", fmt::format("superblock copy of group {}", cg),
-                   fmt::format("{} disagrees with the superblock", name), true))
-            return {};
+    std::string_view wrong;
+    for (const auto& [field, name] : fields)
+        if (wrong.empty() && o.get(copy.*field) != o.get(sb_.*field)) wrong = name;
+    if (wrong.empty() && geo_.old_tables() && !same_but_for_state(sb_, copy)) wrong = "a field";
+    if (!wrong.empty() && found("superblock-copy", fmt::format("superblock copy of group {}", cg),
+                                fmt::format("{} disagrees with the superblock", wrong), true))
         return write_superblock(place);
-    }
     return {};
 }
 

@@ -155,6 +155,7 @@ private:
         uint64_t sectors = 0;
         unsigned outside = 0, twice = 0; // blocks
         uint64_t hole = UINT64_MAX;      // the first block that is missing
+        uint64_t last = UINT64_MAX;      // that is there
         bool stopped() const;
     };
     void reserve_metadata();
@@ -167,6 +168,7 @@ private:
     Result<bool> is_lost_root(uint64_t number, const InodeState& s);
     Result<bool> trim(uint64_t number, InodeState& s);
     Result<void> end_at_hole(Claim& c, InodeState& s);
+    bool ends_with_hole(const Claim& c, InodeState& s);
     Result<void> partial_inode(uint64_t number, const InodeState& s);
     Result<void> claim_file(Claim& c);
     Result<void> claim_indirect(Claim& c, uint64_t address, unsigned level, uint64_t lbn,

@@ -42,6 +42,14 @@ std::vector<std::byte> Checker::expected_group(uint32_t cg, std::span<const std:
     std::vector<std::byte> block(is.size());
     auto& h = *reinterpret_cast<CylinderGroup*>(block.data());
     std::memcpy(&h, is.data(), sizeof h);
+    // NetBSD's fsck_ffs wants zeros in what nobody uses.
+    o.set(h.firstfield, 0);
+    o.set(h.spare32, 0);
+    for (raw64& spare : h.spare64) o.set(spare, 0);
+    if (!geo_.freebsd) {
+        o.set(h.unrefs, 0);
+        o.set(h.ckhash, 0);
+    }
     const uint32_t frags = geo_.cg_frags(cg);
     o.set(h.magic, disk::cg_magic);
     o.set(h.cgx, cg);

@@ -111,6 +111,7 @@ Result<void> Checker::claim_indirect(Claim& c, uint64_t address, unsigned level,
             c.hole = std::min(c.hole, first);
             continue;
         }
+        if (level == 0) c.last = first;
         if (is_snapshot(c.state) && child <= disk::snapshot_snap) continue;
         if (level > 0)
             TRY(claim_indirect(c, child, level - 1, first, blocks - reach * i));
@@ -132,7 +133,10 @@ Result<void> Checker::claim_file(Claim& c) {
     const uint64_t blocks = (s.size + geo_.bsize - 1) >> geo_.bshift;
     for (uint32_t i = 0; i < disk::direct_count && i < blocks; ++i) {
         const uint64_t address = get_address(geo_, s.area, i);
-        if (address == 0) c.hole = std::min<uint64_t>(c.hole, i);
+        if (address == 0)
+            c.hole = std::min<uint64_t>(c.hole, i);
+        else
+            c.last = i;
         if (address == 0 || (is_snapshot(s) && address <= disk::snapshot_snap)) continue;
         claim(c, address, geo_.block_size(s.size, i) >> geo_.fshift);
     }
@@ -192,6 +196,10 @@ Result<bool> Checker::trim(uint64_t number, InodeState& s) {
     if (s.is_dir() && s.size % geo_.dirblk != 0 && !is_unlinked(number))
         trim("directory-size", fmt::format("size is {}", s.size),
              [&] { s.size += geo_.dirblk - s.size % geo_.dirblk; });
+    const FileType type = mode_to_type(s.mode);
+    const bool special = s.is_device() || type == FileType::fifo || type == FileType::sock;
+    if (special && s.size != 0)
+        trim("inode-size", fmt::format("a special file of {} bytes", s.size), [&] { s.size = 0; });
     const uint64_t ext_blocks = (uint64_t{s.extsize} + geo_.bsize - 1) >> geo_.bshift;
     bool attributes = ext_blocks <= disk::ext_count;
     for (unsigned i = 0; i < disk::ext_count; ++i)
@@ -202,7 +210,17 @@ Result<bool> Checker::trim(uint64_t number, InodeState& s) {
                  s.extsize = 0;
                  s.extb = {};
              });
-    if (without_blocks(geo_, s)) return changed;
+    if (without_blocks(geo_, s)) {
+        // What is no address is a device's number or a symlink's target, and zeros behind that.
+        const uint64_t used = s.is_device() ? geo_.pointer_size : s.size;
+        const auto behind = std::as_writable_bytes(std::span(s.area)).first(map_of(geo_, s).size());
+        const auto rest = behind.subspan(std::min<size_t>(
+            behind.size(), (used + geo_.pointer_size - 1) & ~uint64_t{geo_.pointer_size - 1}));
+        if (!all_zero(rest))
+            trim("inode-garbage", "has something behind its target or number",
+                 [&] { std::fill(rest.begin(), rest.end(), std::byte{0}); });
+        return changed;
+    }
     const uint64_t blocks = (s.size + geo_.bsize - 1) >> geo_.bshift;
     uint64_t first = 0; // that the address leads to
     uint64_t reach = 1;
@@ -238,6 +256,19 @@ Result<void> Checker::end_at_hole(Claim& c, InodeState& s) {
     s.blocks = again.sectors;
     cleared_ = true; // what lay behind is free
     return store(c.number, s);
+}
+
+/// FreeBSD wants a file's last block to be there: the size is what there is. (NetBSD always writes
+/// one, and takes a hole.)
+bool Checker::ends_with_hole(const Claim& c, InodeState& s) {
+    const uint64_t blocks = (s.size + geo_.bsize - 1) >> geo_.bshift;
+    const uint64_t there = c.last == UINT64_MAX ? 0 : c.last + 1;
+    if (!geo_.freebsd || blocks == there || without_blocks(geo_, s) || is_snapshot(s)) return false;
+    if (!found("file-end", inode_place(c.number),
+               fmt::format("has {} bytes, and nothing behind block {}", s.size, there), true))
+        return false;
+    s.size = there << geo_.bshift;
+    return true;
 }
 
 /// A root whose mode is wrong, but whose first block says that it is one.
@@ -284,6 +315,7 @@ Result<void> Checker::inode(uint64_t number, std::span<const std::byte> raw) {
         return {};
     }
     if (s.is_dir() && !is_unlinked(number) && c.hole != UINT64_MAX) return end_at_hole(c, s);
+    changed = ends_with_hole(c, s) || changed;
     if (c.sectors != s.blocks &&
         found("inode-blocks", inode_place(number),
               fmt::format("counts {} blocks, has {}", s.blocks, c.sectors), true)) {

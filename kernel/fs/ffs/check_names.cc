@@ -121,10 +121,12 @@ bool Checker::entry(uint64_t dir, const std::string& place, disk::Dirent& raw, u
                       true);
     CheckedInode& target = inodes_[ino];
     ++target.refs;
-    if (!geo_.old_dirs && type != target.type && target.state != State::bad &&
-        found("entry-type", place,
-              fmt::format("type is {}, inode {} has {}", type, ino, target.type), true)) {
-        raw.type = target.type;
+    // "." and ".." are directories', also while they name something else, which is put right later.
+    const uint8_t should = dot || dotdot ? static_cast<uint8_t>(FileType::dir) : target.type;
+    if (!geo_.old_dirs && type != should && target.state != State::bad &&
+        found("entry-type", place, fmt::format("type is {}, inode {} has {}", type, ino, should),
+              true)) {
+        raw.type = should;
         changed_ = true;
     }
     if (dot) return true;
@@ -156,18 +158,35 @@ bool Checker::chunk_entries(uint64_t number, uint64_t at, std::span<std::byte> c
                 return changed;
             const uint32_t rest = static_cast<uint32_t>(chunk.size()) - walk.at();
             // Too little for a record of its own goes to the one before.
-            if (rest >= sizeof(disk::Dirent))
+            if (rest >= disk::dirent_size(0))
                 put_record(geo_, chunk, walk.at(), rest, 0, FileType::unknown, {});
             else
                 put_reclen(geo_, chunk, r.at, r.reclen + rest);
             return true;
         }
         if (!*more) return changed;
-        if (r.ino == 0) continue;
         const std::string place = dir_place(number, at + r.at);
         disk::Dirent& raw = raw_record(chunk, r.at);
+        if (r.ino == 0) {
+            // The name that it had means something to other systems: its record must hold it.
+            const uint32_t namlen =
+                geo_.old_dirs ? geo_.order.get(reinterpret_cast<disk::OldDirent&>(raw).namlen)
+                              : raw.namlen;
+            if (r.reclen >= disk::dirent_size(namlen) || r.reclen < disk::dirent_size(0) ||
+                !found("directory-record", place, "a free record with a longer name", true))
+                continue;
+            put_record(geo_, chunk, r.at, r.reclen, 0, FileType::unknown, {});
+            changed = true;
+            continue;
+        }
         bool keep = true;
         const uint8_t type = raw.type;
+        // Other systems take a record whose name has no end for the end of the chunk.
+        if (std::byte& end = chunk[r.at + sizeof raw + r.name.size()];
+            end != std::byte{0} && found("directory-record", place, "the name has no end", true)) {
+            end = std::byte{0};
+            changed = true;
+        }
         if (is_bad_name(r.name))
             keep = !found("directory-record", place, std::string(bad_name_reason), true);
         else if (!names.emplace(r.name).second)
