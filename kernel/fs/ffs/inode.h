@@ -30,11 +30,11 @@ struct InodeState {
     uint16_t mode = 0;
     uint16_t nlink = 0; // names that there are now, see Inode::deferred_links
     uint32_t uid = 0, gid = 0;
+    uint32_t flags = 0; // here, for stat reads it
     uint64_t size = 0;
     uint64_t blocks = 0; // 512-byte units
     Timespec atime, mtime, ctime, btime;
     uint32_t gen = 0;
-    uint32_t flags = 0;
     uint32_t blksize = 0;
     uint32_t extsize = 0;
     uint32_t depth = 0; // FreeBSD: of a directory, below the root

@@ -73,7 +73,7 @@ DeviceNumber device_from_disk(uint64_t raw) {
 
 FfsVnode::FfsVnode(FfsMount& mount, uint64_t number, const InodeState& state)
     : Vnode(mount, InodeNumber(number), state.gen, mode_to_type(state.mode)),
-      inode_(mount.volume(), number), gone_(state.nlink == 0) {
+      gone_(state.nlink == 0), inode_(mount.volume(), number) {
     inode_.state = state;
 }
 

@@ -77,8 +77,8 @@ private:
     }
     bool make_space();
 
+    std::atomic<bool> gone_; // beside what else is read when a reference goes
     Inode inode_;
-    std::atomic<bool> gone_;
 };
 
 /// One name of `inode` in `parent` goes; a directory also loses its own two.
