@@ -37,6 +37,22 @@ def wait_for(condition, what, seconds=20):
         time.sleep(0.01)
 
 
+def spoil_every_other_cluster(image):
+    """Marks every other cluster of an empty FAT32 as bad, so that files are in pieces of one cluster."""
+    with open(image, "r+b") as file:
+        boot = file.read(512)
+        sector, = struct.unpack_from("<H", boot, 11)
+        reserved, fats = struct.unpack_from("<HB", boot, 14)
+        sectors, fat_sectors = struct.unpack_from("<II", boot, 32)
+        clusters = (sectors - reserved - fats * fat_sectors) // boot[13]
+        pattern = struct.pack("<II", 0, 0x0ffffff7) * (clusters // 2 - 1)
+        for copy in range(fats):
+            file.seek((reserved + copy * fat_sectors) * sector + 4 * 4)
+            file.write(pattern)
+        file.seek(sector + 488) # FSInfo: the count of free clusters
+        file.write(struct.pack("<I", 0xffffffff))
+
+
 class Driver:
     """One way to serve a file system. A context: entered it is mounted, left it is gone."""
     image_type = "ext2"   # None: has no image
@@ -84,8 +100,10 @@ class Driver:
             run("makefs", "-t", "ffs", "-s", size.lower(), "-f", "200000", "-o", "version=2,bsize=32768,fsize=4096",
                 self.image, empty)
             empty.rmdir()
-        elif self.image_type == "fat":
-            run("mkfs.fat", "-F", "32", "-C", self.image, self.bench.image_mib * 1024)
+        elif self.image_type in ("fat", "fat-half"):
+            run("mkfs.fat", "-F", "32", "-s", "8", "-C", self.image, self.bench.image_mib * 1024)
+            if self.image_type == "fat-half":
+                spoil_every_other_cluster(self.image)
         elif self.image_type == "exfat":
             with open(self.image, "wb") as file:
                 file.truncate(self.bench.image_mib << 20)
@@ -299,6 +317,7 @@ def all_drivers(bench):
         Ours(bench, "ext2fs-uring", "rump_ext2fs over io_uring", "rump_ext2fs", "ext2", "uring"),
         Ours(bench, "ffs", "rump_ffs over /dev/fuse", "rump_ffs", "ffs", "dev"),
         Ours(bench, "msdos", "rump_msdos over /dev/fuse", "rump_msdos", "fat", "dev"),
+        Ours(bench, "msdos-half", "the same, FAT32 of which every other cluster is bad", "rump_msdos", "fat-half", "dev"),
         Ours(bench, "exfat", "rump_exfat over /dev/fuse", "rump_exfat", "exfat", "dev"),
         Ours(bench, "tmpfs", "rump_tmpfs over /dev/fuse", "rump_tmpfs", None, "dev"),
         HostKernel(bench, "kernel", "Linux ext4 driver, ext2 image on a loop device"),

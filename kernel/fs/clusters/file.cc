@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace rump::clusters {
 
@@ -161,40 +162,75 @@ Result<void> ClusterFile::map(uint64_t offset, uint64_t length, ExtentList& out)
 
 // --- growing and shrinking ----------------------------------------------------------------------
 
+/// Takes `count` clusters behind `last`, or as many as there are.
+Result<std::vector<ClusterRun>> ClusterFile::take(Transaction& tx, std::optional<Cluster> last,
+                                                  uint32_t count) {
+    std::vector<ClusterRun> runs;
+    uint32_t reserve = static_cast<uint32_t>(
+        std::min<uint64_t>(chain_.known(), format_.reserve_bytes_max >> space_.heap.cluster_shift));
+    // Where there are only short runs, looking for a long one each time would cost too much.
+    constexpr unsigned often = 32;
+    uint32_t hope = UINT32_MAX;
+    unsigned fulfilled = 0;
+    while (count > 0) {
+        Allocator::Want want;
+        want.count = std::min(count, hope);
+        if (last) want.goal = *last + 1;
+        want.reserve = hope == UINT32_MAX ? reserve : 0;
+        auto run = space_.clusters.take(tx, want, directory_ ? nullptr : &reservation_);
+        if (!run) {
+            if (run.error() == Errno::nospc && !runs.empty()) break;
+            return run.error();
+        }
+        if (run->count < want.count)
+            hope = run->count, fulfilled = 0;
+        else if (++fulfilled == often && hope <= UINT32_MAX / 2)
+            hope *= 2, fulfilled = 0;
+        count -= run->count;
+        last = Cluster(run->end() - 1);
+        if (!runs.empty() && runs.back().end() == run->first.value())
+            runs.back().count += run->count;
+        else
+            runs.push_back(*run);
+    }
+    return runs;
+}
+
 /// Sees that the file, whose chain is known to its end, has `clusters`; returns how many it has.
 /// One without a chain that cannot grow in place gets one. ENOSPC when none could be added.
 Result<uint32_t> ClusterFile::allocate(Transaction& tx, uint32_t clusters) {
     uint32_t before = chain_.known();
+    if (clusters <= before) return before;
     bool contiguous = chain_.contiguous();
     tx.on_abort([this, before, contiguous] {
         MutexGuard guard(mutex_);
         if (chain_.known() > before) chain_.cut(before);
         if (contiguous) chain_.set_contiguous();
     });
-    while (chain_.known() < clusters) {
-        auto last = chain_.last();
-        Allocator::Want want;
-        want.count = clusters - chain_.known();
-        if (last) want.goal = *last + 1;
-        want.reserve = static_cast<uint32_t>(std::min<uint64_t>(
-            chain_.known(), format_.reserve_bytes_max >> space_.heap.cluster_shift));
-        auto run = space_.clusters.take(tx, want, directory_ ? nullptr : &reservation_);
-        if (!run) {
-            if (run.error() == Errno::nospc && chain_.known() > before) break;
-            return run.error();
-        }
-        bool in_place = !last || run->first == *last + 1;
-        if (!has_chain() && !in_place) {
-            for (ClusterRun old : chain_.runs_from(0)) TRY(space_.table.make_chain(tx, old));
-            chain_.set_chained();
-        }
-        if (has_chain()) {
-            TRY(space_.table.make_chain(tx, *run));
-            if (last) TRY(space_.table.link(tx, *last, run->first));
-        }
-        chain_.append(*run);
+    auto last = chain_.last();
+    auto runs = TRY(take(tx, last, clusters - before));
+    bool in_place = runs.size() == 1 && (!last || runs[0].first == *last + 1);
+    if (!has_chain() && !in_place) {
+        TRY(space_.table.make_chain(tx, chain_.runs_from(0)));
+        chain_.set_chained();
     }
+    if (has_chain()) {
+        TRY(space_.table.make_chain(tx, runs));
+        if (last) TRY(link(tx, *last, runs));
+    }
+    for (ClusterRun run : runs) chain_.append(run);
     return chain_.known();
+}
+
+/// Two chains that grow into each other's sectors ask for a commit in between. One that by itself
+/// goes back into a sector of its own leaves no order: the size in the directory entry keeps its
+/// last link from being followed.
+Result<void> ClusterFile::link(Transaction& tx, Cluster last, ChainTable::Runs next) {
+    auto linked = space_.table.link(tx, last, next, true);
+    if (linked || linked.error() != Errno::again) return linked;
+    uint64_t epoch = space_.frees.epoch();
+    if (epoch - std::exchange(disordered_in_, epoch) > 1) return Errno::again;
+    return space_.table.link(tx, last, next, false);
 }
 
 /// Bytes [from, to) of the file, which are allocated.
@@ -306,7 +342,7 @@ Result<void> ClusterFile::extend(uint64_t size) {
     if (!TRY(space_.clusters.has_free(missing - back))) return Errno::nospc;
     for (uint64_t at = before; at < size;) {
         at = std::min(size, at + format_.extend_bytes);
-        if (auto done = extend_to(at); !done) {
+        if (auto done = in_order(space_.mount, [&] { return extend_to(at); }); !done) {
             shrink(before);
             return done;
         }

@@ -81,7 +81,7 @@ public:
     // --- file data ------------------------------------------------------------------------------
 
     Result<void> map(uint64_t offset, uint64_t length, ExtentList& out);
-    /// As Vnode::prepare_write.
+    /// As Vnode::prepare_write. EAGAIN: the epoch wants another order, commit it.
     Result<void> prepare_write(Transaction& tx, uint64_t offset, uint64_t length, ExtentList& out);
     void finish_write(uint64_t end, Timespec now);
     /// Allocates up to `size`, in transactions of its own; all or nothing. What was never written
@@ -95,7 +95,7 @@ public:
     /// The place of byte `offset` of a directory on the device; none: the directory ends before it.
     /// EIO, EUCLEAN (logged).
     virtual Result<std::optional<uint64_t>> directory_position(uint64_t offset);
-    /// One more cluster of zeros. ENOSPC (also at the format's limit), EIO, EUCLEAN.
+    /// One more cluster of zeros. ENOSPC (also at the format's limit), EIO, EUCLEAN, EAGAIN.
     virtual Result<void> grow_directory(Transaction& tx);
     /// Memory of names, guarded by mutex().
     DirHashPool::Handle& names() { return names_; }
@@ -134,6 +134,9 @@ private:
     Result<void> check_first() REQUIRES(mutex_);
     Result<std::optional<Chain::Found>> find(uint32_t index) REQUIRES(mutex_);
     Result<uint32_t> allocate(Transaction& tx, uint32_t clusters) REQUIRES(mutex_);
+    Result<std::vector<ClusterRun>> take(Transaction& tx, std::optional<Cluster> last,
+                                         uint32_t count) REQUIRES(mutex_);
+    Result<void> link(Transaction& tx, Cluster last, ChainTable::Runs next) REQUIRES(mutex_);
     Result<void> extend_to(uint64_t size);
     Result<void> zero_range(uint64_t from, uint64_t to) REQUIRES(mutex_);
     Result<void> cut_tail() REQUIRES(mutex_);
@@ -147,6 +150,8 @@ private:
     std::atomic<bool> unlinked_{false};
 
     uint64_t unlinked_in_ GUARDED_BY(mutex_) = 0; // epoch
+    /// The epoch that wanted the opposite order of what growing asked for.
+    uint64_t disordered_in_ GUARDED_BY(mutex_) = 0;
     uint32_t units_known_ GUARDED_BY(mutex_) = 0; // clusters that DirentNumbers knows
     Reservation reservation_;
     DirHashPool::Handle names_;

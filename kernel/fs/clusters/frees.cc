@@ -66,6 +66,10 @@ Result<void> PendingFrees::clear(Transaction& tx, const Clusters& clusters) {
         FatEntry entry = TRY(table_.get(*clusters.kept));
         if (entry.kind == FatEntry::Kind::next && entry.next == clusters.runs[0].first)
             TRY(table_.end_chain(tx, *clusters.kept));
+        // Not in the same epoch, which may write the two sectors in any order: no chain must lead
+        // to a free cluster.
+        add({clusters.runs, std::nullopt, clusters.metadata, epoch()});
+        return {};
     }
     for (ClusterRun run : clusters.runs) {
         uint64_t bytes = uint64_t{run.count} << heap_.cluster_shift;

@@ -4,8 +4,10 @@
 // marked before its entry names them. Freeing wants the opposite order: first the entry goes, in
 // one epoch, then the marks, in the next.
 //
-//     removed or cut ──add──> waiting ──epoch on the device──> cleared in the map ──> free
-//                                                                └─discard=1 epoch later─┘
+//     cut ──add──> waiting ──its epoch on the device──> the chain ends before them ──┐
+//     removed ──add──> waiting <──────────────────────────────────────────────────────┘
+//                         └──its epoch on the device──> cleared in the map ──> free
+//                                                          └─discard: 1 epoch later─┘
 #pragma once
 
 #include "kernel/fs/clusters/alloc.h"

@@ -7,6 +7,7 @@
 #include "kernel/sys/mount.h"
 #include "kernel/sys/options.h"
 #include "kernel/vfs/dirent_numbers.h"
+#include "kernel/vfs/epoch.h"
 
 #include <memory>
 #include <vector>
@@ -45,6 +46,18 @@ private:
     host::Mutex mutex_{host::Rank::fs_mount};
     Files files_ GUARDED_BY(mutex_);
 };
+
+/// Runs `operation` again after a commit when the epoch wanted the opposite order of two sectors:
+/// then it wants none. No transaction is open.
+template<class F>
+auto in_order(Mount& mount, F&& operation) -> decltype(operation()) {
+    constexpr unsigned many = 100; // others may ask for an order meanwhile, not for long
+    for (unsigned commits = 0;; commits++) {
+        auto result = operation();
+        if (result.ok() || result.error() != Errno::again || commits == many) return result;
+        TRY(mount.epoch().commit());
+    }
+}
 
 struct Space {
     /// All but the options must outlive it.

@@ -35,11 +35,12 @@ public:
         Cursor cursor;
         return get(cluster, cursor);
     }
-    /// Marks a run as a chain of its own. Phase: allocation. EIO.
-    virtual Result<void> make_chain(Transaction& tx, ClusterRun run) = 0;
-    /// Lets the chain that ends in `last` go on in `next`, whose own mark reaches the device first.
-    /// EIO.
-    virtual Result<void> link(Transaction& tx, Cluster last, Cluster next) = 0;
+    using Runs = std::span<const ClusterRun>;
+    /// Marks runs as one chain, to which nothing leads yet. Phase: allocation. EIO.
+    virtual Result<void> make_chain(Transaction& tx, Runs runs) = 0;
+    /// Lets the chain that ends in `last` go on in that of `next`, whose marks reach the device
+    /// first, if `ordered`. EIO; EAGAIN: the epoch wants the opposite order.
+    virtual Result<void> link(Transaction& tx, Cluster last, Runs next, bool ordered) = 0;
     /// `last` ends its chain. EIO.
     virtual Result<void> end_chain(Transaction& tx, Cluster last) = 0;
 

@@ -168,13 +168,20 @@ Result<size_t> ClusterVnode::write(uint64_t offset, std::span<const std::byte> d
     uint64_t max = mount().traits().max_file_size;
     if (offset > max || data.size() > max - offset) return Errno::fbig;
     uint64_t size = file_->size();
-    if (data.empty() || offset < size || offset - size <= gap_in_one)
-        return Vnode::write(offset, data, privileged);
-    TRY(vfs::zero_past_end(*this, size, offset));
-    TRY(file_->extend(offset));
-    auto written = Vnode::write(offset, data, privileged);
-    if (!written) file_->shrink(size);
-    return written;
+    bool gap = !data.empty() && offset > size && offset - size > gap_in_one;
+    if (gap) {
+        TRY(vfs::zero_past_end(*this, size, offset));
+        TRY(file_->extend(offset));
+    }
+    size_t done = 0;
+    while (done < data.size()) {
+        auto written = in_order(
+            mount(), [&] { return Vnode::write(offset + done, data.subspan(done), privileged); });
+        if (!written && done > 0) break;
+        if (!written && gap) file_->shrink(size);
+        done += TRY(std::move(written));
+    }
+    return done;
 }
 
 /// Space is taken with zeros in it, or reads as such; there is none behind the end of a file.

@@ -79,9 +79,10 @@ Result<Directory::Made> Directory::insert(Transaction& tx, const NameUnits& name
             if (place.then) TRY(tx.order(sector, *place.then));
             continue;
         }
-        // A cut before the first entry leaves secondaries of nothing, one before the others a set
-        // that is no set.
+        // A cut before the first entry leaves secondaries of nothing. Should the epoch want the
+        // opposite order, it leaves a set that is no set, and the old one.
         (void)tx.order(sector, made.sector);
+        if (place.then) TRY(tx.order(sector, *place.then));
     }
     made.place = TRY(place_of(first, count));
     uint64_t unit = volume_.geometry.cluster_at(made.place[0].position).value();

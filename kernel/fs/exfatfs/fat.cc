@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstring>
 #include <memory>
+#include <optional>
 
 namespace rump::exfatfs {
 
@@ -51,27 +52,41 @@ Result<void> FatTable::set(Transaction& tx, uint32_t number, uint32_t value, Wri
     return {};
 }
 
-Result<void> FatTable::make_chain(Transaction& tx, ClusterRun run) {
+Result<void> FatTable::make_chain(Transaction& tx, Runs runs) {
     uint32_t per_sector = geometry_.sector_size / sizeof(le32);
     MutexGuard guard(mutex_);
-    for (uint32_t number = run.first.value(); number < run.end();) {
-        uint32_t here = std::min(per_sector - number % per_sector, run.end() - number);
-        Buf buf = TRY(sector(number));
-        auto bytes = tx.modify(buf, number % per_sector * sizeof(le32), here * sizeof(le32),
-                               WritePhase::allocation);
-        for (uint32_t i = 0; i < here; i++, number++)
-            *reinterpret_cast<le32*>(&bytes[i * sizeof(le32)]) =
-                number + 1 == run.end() ? disk::fat_end : number + 1;
+    Buf at;
+    for (size_t i = 0; i < runs.size(); i++) {
+        ClusterRun run = runs[i];
+        uint32_t behind = i + 1 < runs.size() ? runs[i + 1].first.value() : disk::fat_end;
+        for (uint32_t number = run.first.value(); number < run.end();) {
+            uint32_t index = number % per_sector;
+            uint32_t here = std::min(per_sector - index, run.end() - number);
+            uint64_t offset = geometry_.fat_offset + uint64_t{number - index} * sizeof(le32);
+            if (!at || at.offset() != offset) at = TRY(sector(number));
+            auto bytes =
+                tx.modify(at, index * sizeof(le32), here * sizeof(le32), WritePhase::allocation);
+            for (uint32_t n = 0; n < here; n++, number++)
+                *reinterpret_cast<le32*>(&bytes[n * sizeof(le32)]) =
+                    number + 1 == run.end() ? behind : number + 1;
+        }
     }
     return {};
 }
 
-Result<void> FatTable::link(Transaction& tx, Cluster last, Cluster next) {
-    Buf from = TRY(sector(last.value())), to = TRY(sector(next.value()));
-    // Where chains that grow into each other's sectors leave no order, the length in the directory
-    // entry keeps the link from being followed.
-    (void)tx.order(to, from);
-    return set(tx, last.value(), next.value(), WritePhase::inode);
+Result<void> FatTable::link(Transaction& tx, Cluster last, Runs next, bool ordered) {
+    Buf from = TRY(sector(last.value()));
+    uint32_t per_sector = geometry_.sector_size / sizeof(le32);
+    std::optional<uint32_t> ordered_last;
+    for (ClusterRun run : ordered ? next : Runs())
+        for (uint32_t number = run.first.value(); number < run.end();
+             number += per_sector - number % per_sector) {
+            if (ordered_last == number / per_sector) continue;
+            ordered_last = number / per_sector;
+            Buf first = TRY(sector(number));
+            TRY(tx.order(first, from));
+        }
+    return set(tx, last.value(), next[0].first.value(), WritePhase::inode);
 }
 
 Result<void> FatTable::end_chain(Transaction& tx, Cluster last) {

@@ -22,8 +22,8 @@ public:
 
     using ChainTable::get;
     Result<FatEntry> get(Cluster cluster, Cursor& cursor) override;
-    Result<void> make_chain(Transaction& tx, ClusterRun run) override;
-    Result<void> link(Transaction& tx, Cluster last, Cluster next) override;
+    Result<void> make_chain(Transaction& tx, Runs runs) override;
+    Result<void> link(Transaction& tx, Cluster last, Runs next, bool ordered) override;
     Result<void> end_chain(Transaction& tx, Cluster last) override;
 
 private:

@@ -53,16 +53,16 @@ Result<VnodeRef> ExfatVnode::create(Name name, const NewNode& node) {
     if ((node.mode & write_bits) == 0) head.file.attributes |= disk::attr_read_only;
     stamp_new_entry(head.file, now(), space().options.utc_offset_minutes);
     head.stream.flags = disk::flag_allocation;
-    auto tx = TRY(mount().begin());
-    VnodeRef made = TRY(make(name, head, tx));
-    tx.done();
-    return made;
+    return clusters::in_order(mount(), [&]() -> Result<VnodeRef> {
+        auto tx = TRY(mount().begin());
+        VnodeRef made = TRY(make(name, head, tx));
+        tx.done();
+        return made;
+    });
 }
 
 /// A directory begins with one cluster of zeros, which are on the device before its entry is.
-Result<VnodeRef> ExfatVnode::mkdir(Name name, const NewNode& node) {
-    ASSERT(lock.held_exclusive());
-    (void)node;
+Result<VnodeRef> ExfatVnode::try_mkdir(Name name) {
     const Geometry& geometry = volume().geometry;
     SetHead head;
     head.file.attributes = disk::attr_directory;
@@ -77,6 +77,12 @@ Result<VnodeRef> ExfatVnode::mkdir(Name name, const NewNode& node) {
     VnodeRef made = TRY(make(name, head, tx));
     tx.done();
     return made;
+}
+
+Result<VnodeRef> ExfatVnode::mkdir(Name name, const NewNode& node) {
+    ASSERT(lock.held_exclusive());
+    (void)node;
+    return clusters::in_order(mount(), [&] { return try_mkdir(name); });
 }
 
 /// Clusters of vendors' own entries go with the file that they are part of. Last in a transaction:

@@ -23,6 +23,7 @@ private:
     // vnops.cc
     Result<void> remove_entry(Name name, Vnode& victim) override;
     Result<VnodeRef> make(Name name, const SetHead& head, Transaction& tx);
+    Result<VnodeRef> try_mkdir(Name name);
     void free_extras(std::span<const disk::Entry> extras);
     // rename.cc
     Result<void> replace(const RenameArgs& args) override;

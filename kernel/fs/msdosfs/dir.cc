@@ -199,8 +199,10 @@ Result<Directory::Made> Directory::insert(Transaction& tx, const NameUnits& name
         encode_long_entry(name.view(), order, checksum,
                           *reinterpret_cast<disk::LongEntry*>(bytes.data()));
         // A cut between the two leaves pieces that belong to nothing, which everybody skips. Should
-        // the epoch want the opposite order, it leaves the file under its short name.
+        // the epoch want the opposite order, it leaves the file under its short name, and under
+        // its old one.
         (void)tx.order(sector, result.sector);
+        if (place.then) TRY(tx.order(sector, *place.then));
     }
     auto position = TRY(node_.directory_position(uint64_t{made.slot} * disk::dirent_size));
     result.position = made.position = *position;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 
 namespace rump::msdosfs {
 
@@ -135,19 +136,22 @@ Result<void> FatTable::set12(Transaction& tx, uint32_t copy, uint32_t number, ui
     return {};
 }
 
-Result<void> FatTable::fill_copy(Transaction& tx, uint32_t copy, uint32_t first, uint32_t count,
-                                 WritePhase phase, Values value) {
+Result<void> FatTable::fill_copy(Transaction& tx, uint32_t copy, Entries entries, WritePhase phase,
+                                 Values value, Buf& at) {
     if (geometry_.type == FatType::fat12) {
-        for (uint32_t number = first; number < first + count; number++)
+        for (uint32_t number = entries.first; number < entries.end(); number++)
             TRY(set12(tx, copy, number, value(number), phase));
         return {};
     }
     uint32_t width = geometry_.is_fat32() ? 4 : 2;
     uint32_t per_sector = geometry_.sector_size / width;
-    for (uint32_t number = first; number < first + count;) {
-        uint32_t here = std::min(per_sector - number % per_sector, first + count - number);
-        Buf buf = TRY(sector(copy, byte_of(number)));
-        auto bytes = tx.modify(buf, number % per_sector * width, here * width, phase);
+    uint64_t table = geometry_.fat_offset + copy * geometry_.fat_size;
+    for (uint32_t number = entries.first; number < entries.end();) {
+        uint32_t index = number % per_sector;
+        uint32_t here = std::min(per_sector - index, entries.end() - number);
+        if (!at || at.offset() != table + byte_of(number - index))
+            at = TRY(sector(copy, byte_of(number)));
+        auto bytes = tx.modify(at, index * width, here * width, phase);
         for (uint32_t i = 0; i < here; i++, number++) {
             if (width == 2) {
                 *reinterpret_cast<le16*>(&bytes[i * 2]) = static_cast<uint16_t>(value(number));
@@ -160,38 +164,64 @@ Result<void> FatTable::fill_copy(Transaction& tx, uint32_t copy, uint32_t first,
     return {};
 }
 
-Result<void> FatTable::fill(Transaction& tx, uint32_t first, uint32_t count, WritePhase phase,
-                            Values value) {
+Result<void> FatTable::fill(Transaction& tx, Entries entries, WritePhase phase, Values value) {
     MutexGuard guard(mutex_);
-    for (uint32_t copy = 0; copy < geometry_.fat_count; copy++)
+    for (uint32_t copy = 0; copy < geometry_.fat_count; copy++) {
+        Buf at;
         if (geometry_.mirrored || copy == geometry_.active_fat)
-            TRY(fill_copy(tx, copy, first, count, phase, value));
+            TRY(fill_copy(tx, copy, entries, phase, value, at));
+    }
     return {};
 }
 
-Result<void> FatTable::make_chain(Transaction& tx, ClusterRun run) {
-    return fill(tx, run.first.value(), run.count, WritePhase::allocation,
-                [&](uint32_t number) { return number + 1 == run.end() ? end_mark() : number + 1; });
-}
-
-Result<void> FatTable::link(Transaction& tx, Cluster last, Cluster next) {
+Result<void> FatTable::make_chain(Transaction& tx, Runs runs) {
+    MutexGuard guard(mutex_);
     for (uint32_t copy = 0; copy < geometry_.fat_count; copy++) {
         if (!geometry_.mirrored && copy != geometry_.active_fat) continue;
-        Buf from = TRY(sector(copy, byte_of(last.value())));
-        Buf to = TRY(sector(copy, byte_of(next.value())));
-        // Two chains that grow into each other's sectors leave no order; the commit's phases, and
-        // the size in the directory entry, keep such a link from being followed.
-        (void)tx.order(to, from);
+        Buf at;
+        for (size_t i = 0; i < runs.size(); i++) {
+            ClusterRun run = runs[i];
+            uint32_t behind = i + 1 < runs.size() ? runs[i + 1].first.value() : end_mark();
+            TRY(fill_copy(
+                tx, copy, {run.first.value(), run.count}, WritePhase::allocation,
+                [&](uint32_t number) { return number + 1 == run.end() ? behind : number + 1; },
+                at));
+        }
     }
-    return fill(tx, last.value(), 1, WritePhase::inode, [&](uint32_t) { return next.value(); });
+    return {};
+}
+
+/// The sectors with the entries of `runs` reach the device before `then`.
+Result<void> FatTable::order_before(Transaction& tx, uint32_t copy, Runs runs, Buf& then) {
+    std::optional<uint64_t> last;
+    for (ClusterRun run : runs)
+        for (uint64_t byte = byte_of(run.first.value()), end = byte_of(run.end()); byte <= end;
+             byte += geometry_.sector_size - byte % geometry_.sector_size) {
+            if (last == byte / geometry_.sector_size) continue;
+            last = byte / geometry_.sector_size;
+            Buf first = TRY(sector(copy, byte));
+            TRY(tx.order(first, then));
+        }
+    return {};
+}
+
+Result<void> FatTable::link(Transaction& tx, Cluster last, Runs next, bool ordered) {
+    for (uint32_t copy = 0; ordered && copy < geometry_.fat_count; copy++) {
+        if (!geometry_.mirrored && copy != geometry_.active_fat) continue;
+        Buf from = TRY(sector(copy, byte_of(last.value())));
+        TRY(order_before(tx, copy, next, from));
+    }
+    return fill(tx, {last.value(), 1}, WritePhase::inode,
+                [&](uint32_t) { return next[0].first.value(); });
 }
 
 Result<void> FatTable::end_chain(Transaction& tx, Cluster last) {
-    return fill(tx, last.value(), 1, WritePhase::allocation, [&](uint32_t) { return end_mark(); });
+    return fill(tx, {last.value(), 1}, WritePhase::allocation,
+                [&](uint32_t) { return end_mark(); });
 }
 
 Result<void> FatTable::set_free(Transaction& tx, ClusterRun run) {
-    return fill(tx, run.first.value(), run.count, WritePhase::allocation,
+    return fill(tx, {run.first.value(), run.count}, WritePhase::allocation,
                 [](uint32_t) { return 0u; });
 }
 
@@ -204,7 +234,7 @@ Result<uint32_t> FatTable::state() {
 
 Result<void> FatTable::set_state(Transaction& tx, uint32_t state) {
     if (geometry_.type == FatType::fat12) return {};
-    return fill(tx, 1, 1, WritePhase::allocation, [&](uint32_t) { return state; });
+    return fill(tx, {1, 1}, WritePhase::allocation, [&](uint32_t) { return state; });
 }
 
 Result<uint32_t> FatTable::repair_mirrors(Transaction& tx) {

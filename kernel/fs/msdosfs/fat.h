@@ -23,8 +23,8 @@ public:
     using ChainTable::get;
     /// EIO (no copy can be read).
     Result<FatEntry> get(Cluster cluster, Cursor& cursor) override;
-    Result<void> make_chain(Transaction& tx, ClusterRun run) override;
-    Result<void> link(Transaction& tx, Cluster last, Cluster next) override;
+    Result<void> make_chain(Transaction& tx, Runs runs) override;
+    Result<void> link(Transaction& tx, Cluster last, Runs next, bool ordered) override;
     Result<void> end_chain(Transaction& tx, Cluster last) override;
     Result<void> read_used(ClusterRun run, std::span<uint64_t> used) override;
     Result<void> set_used(Transaction&, ClusterRun) override { return {}; } // by its chain
@@ -47,10 +47,16 @@ private:
     Result<Buf> sector(uint32_t copy, uint64_t byte);
     Result<Buf> readable_sector(uint64_t byte);
     Result<uint32_t> raw(uint32_t number, Cursor& cursor) REQUIRES(mutex_);
-    Result<void> fill(Transaction& tx, uint32_t first, uint32_t count, WritePhase phase,
-                      Values value);
-    Result<void> fill_copy(Transaction& tx, uint32_t copy, uint32_t first, uint32_t count,
-                           WritePhase phase, Values value) REQUIRES(mutex_);
+    struct Entries {
+        uint32_t first = 0;
+        uint32_t count = 0;
+        uint32_t end() const { return first + count; }
+    };
+    Result<void> fill(Transaction& tx, Entries entries, WritePhase phase, Values value);
+    /// `at`: the sector of the table that was changed last.
+    Result<void> fill_copy(Transaction& tx, uint32_t copy, Entries entries, WritePhase phase,
+                           Values value, Buf& at) REQUIRES(mutex_);
+    Result<void> order_before(Transaction& tx, uint32_t copy, Runs runs, Buf& then);
     Result<void> set12(Transaction& tx, uint32_t copy, uint32_t number, uint32_t value,
                        WritePhase phase) REQUIRES(mutex_);
 

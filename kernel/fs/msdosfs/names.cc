@@ -34,7 +34,8 @@ void make_part(std::u16string_view units, uint8_t limit, const NameRules& rules,
         part.has_lower |= unit >= u'a' && unit <= u'z';
         part.has_upper |= unit >= u'A' && unit <= u'Z';
         auto byte = rules.code_page.encode(upper);
-        if (!byte || only_long.find(upper) != only_long.npos) {
+        // DEL is none of those, but fsck.fat faults it.
+        if (!byte || upper == 0x7f || only_long.find(upper) != only_long.npos) {
             byte = '_';
             part.cut = true;
         }

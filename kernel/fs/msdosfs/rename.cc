@@ -9,12 +9,15 @@ namespace rump::msdosfs {
 
 namespace {
 
-/// A directory that has a new parent says so in its second entry.
-Result<void> set_parent(Transaction& tx, Node& child, Node& parent) {
+/// A directory that has a new parent says so in its second entry: while it has two names, so that
+/// ".." is never wrong for the only one.
+Result<void> set_parent(Transaction& tx, Node& child, Node& parent, Buf& new_name, Buf& old_name) {
     Volume& volume = child.volume();
     auto place = TRY(child.directory_position(disk::dirent_size));
     if (!place) return Errno::uclean;
     Buf sector = TRY(volume.space.sector_at(*place));
+    TRY(tx.order(new_name, sector));
+    TRY(tx.order(sector, old_name));
     auto& dotdot = tx.modify_as<disk::DirEntry>(sector, *place % volume.geometry.sector_size,
                                                 WritePhase::directory);
     if (dotdot.name[0] != '.' || dotdot.name[1] != '.') return {}; // a check may mend that
@@ -49,7 +52,8 @@ Result<void> MsdosVnode::replace(const RenameArgs& args) {
     TRY(from.erase(tx, old_entry));
     target.set_unlinked(tx);
     source.move_to(tx, new_entry.position);
-    if (source.is_directory() && &args.to_dir != this) TRY(set_parent(tx, source, to_dir));
+    if (source.is_directory() && &args.to_dir != this)
+        TRY(set_parent(tx, source, to_dir, new_sector, old_sector));
     source.change({}); // the copy may be newer than what stands in the sector
     touch();
     static_cast<MsdosVnode&>(args.to_dir).touch();
@@ -81,7 +85,8 @@ Result<void> MsdosVnode::move(const RenameArgs& args) {
     auto made = TRY(to.insert(tx, name, source.entry(), place));
     if (!erase_first) TRY(from.erase(tx, old_entry));
     source.move_to(tx, made.position);
-    if (source.is_directory() && &args.to_dir != this) TRY(set_parent(tx, source, to_dir));
+    if (source.is_directory() && &args.to_dir != this)
+        TRY(set_parent(tx, source, to_dir, made.sector, old_sector));
     source.change({});
     touch();
     static_cast<MsdosVnode&>(args.to_dir).touch();

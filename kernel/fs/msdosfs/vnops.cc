@@ -52,10 +52,12 @@ Result<VnodeRef> MsdosVnode::create(Name name, const NewNode& node) {
     entry.attributes = disk::attr_archive;
     if ((node.mode & write_bits) == 0) entry.attributes |= disk::attr_read_only;
     stamp_new_entry(entry, now(), space().options.utc_offset_minutes);
-    auto tx = TRY(mount().begin());
-    VnodeRef made = TRY(make(name, entry, tx, nullptr));
-    tx.done();
-    return made;
+    return clusters::in_order(mount(), [&]() -> Result<VnodeRef> {
+        auto tx = TRY(mount().begin());
+        VnodeRef made = TRY(make(name, entry, tx, nullptr));
+        tx.done();
+        return made;
+    });
 }
 
 Result<VnodeRef> MsdosVnode::try_mkdir(Name name) {
@@ -65,7 +67,7 @@ Result<VnodeRef> MsdosVnode::try_mkdir(Name name) {
     stamp_new_entry(entry, now(), space().options.utc_offset_minutes);
     auto tx = TRY(mount().begin());
     ClusterRun run = TRY(volume().space.clusters.take(tx, {}, nullptr));
-    TRY(volume().fat.make_chain(tx, run));
+    TRY(volume().fat.make_chain(tx, {&run, 1}));
     uint64_t offset = geometry.offset_of(run.first);
     mount().epoch().note_data_written();
     TRY(mount().device().write_zeros(offset, geometry.cluster_size));
@@ -88,11 +90,7 @@ Result<VnodeRef> MsdosVnode::try_mkdir(Name name) {
 Result<VnodeRef> MsdosVnode::mkdir(Name name, const NewNode& node) {
     ASSERT(lock.held_exclusive());
     (void)node;
-    auto made = try_mkdir(name);
-    if (made || made.error() != Errno::again) return made;
-    // The epoch wants the opposite order of these two sectors.
-    TRY(mount().epoch().commit());
-    return try_mkdir(name);
+    return clusters::in_order(mount(), [&] { return try_mkdir(name); });
 }
 
 Result<void> MsdosVnode::remove_entry(Name name, Vnode& of) {
