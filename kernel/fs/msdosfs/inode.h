@@ -37,6 +37,9 @@ public:
     Result<std::optional<uint64_t>> directory_position(uint64_t offset) override;
     Result<void> grow_directory(Transaction& tx) override;
 
+    /// The epoch that it was made in; 0: before it came into core. Set before anybody sees it.
+    uint64_t made_in = 0;
+
 private:
     uint64_t position_locked() const override REQUIRES(mutex_) { return position_; }
     void edit(const clusters::EntryChange& change) override REQUIRES(mutex_);

@@ -16,8 +16,13 @@ Result<void> set_parent(Transaction& tx, Node& child, Node& parent, Buf& new_nam
     auto place = TRY(child.directory_position(disk::dirent_size));
     if (!place) return Errno::uclean;
     Buf sector = TRY(volume.space.sector_at(*place));
-    TRY(tx.order(new_name, sector));
-    TRY(tx.order(sector, old_name));
+    if (child.made_in == volume.space.frees.epoch()) {
+        // Nothing of it is on the device yet: its first entries must be, before any name.
+        TRY(tx.order(sector, new_name));
+    } else {
+        TRY(tx.order(new_name, sector));
+        TRY(tx.order(sector, old_name));
+    }
     auto& dotdot = tx.modify_as<disk::DirEntry>(sector, *place % volume.geometry.sector_size,
                                                 WritePhase::directory);
     if (dotdot.name[0] != '.' || dotdot.name[1] != '.') return {}; // a check may mend that

@@ -41,8 +41,9 @@ Result<VnodeRef> MsdosVnode::make(Name name, disk::DirEntry entry, Transaction& 
         numbers.removed(number, position);
     });
     touch();
-    return msdos_mount().insert_vnode(
-        std::make_shared<Node>(volume(), number, made.position, entry));
+    auto made_node = std::make_shared<Node>(volume(), number, made.position, entry);
+    made_node->made_in = volume().space.frees.epoch();
+    return msdos_mount().insert_vnode(std::move(made_node));
 }
 
 Result<VnodeRef> MsdosVnode::create(Name name, const NewNode& node) {
