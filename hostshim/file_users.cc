@@ -46,8 +46,16 @@ bool same_file(const struct stat& a, const struct stat& b) {
     return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-/// mountinfo writes blanks and backslashes as three octal digits (proc(5)).
-std::string unescape(std::string_view text) {
+std::string_view next_word(std::string_view& line) {
+    size_t end = std::min(line.find(' '), line.size());
+    std::string_view word = line.substr(0, end);
+    line.remove_prefix(std::min(end + 1, line.size()));
+    return word;
+}
+
+} // namespace
+
+std::string unescape_mountinfo(std::string_view text) {
     std::string plain;
     for (size_t i = 0; i < text.size(); ++i) {
         auto octal = [&](size_t at) { return text[at] >= '0' && text[at] <= '7'; };
@@ -62,15 +70,6 @@ std::string unescape(std::string_view text) {
     }
     return plain;
 }
-
-std::string_view next_word(std::string_view& line) {
-    size_t end = std::min(line.find(' '), line.size());
-    std::string_view word = line.substr(0, end);
-    line.remove_prefix(std::min(end + 1, line.size()));
-    return word;
-}
-
-} // namespace
 
 std::optional<std::string> loop_device_over(const struct stat& file) {
     std::optional<std::string> found;
@@ -100,7 +99,7 @@ std::optional<std::string> writable_mount_of(const struct stat& block_device) {
         next_word(line); // parent ID
         if (next_word(line) != device) continue;
         next_word(line); // root
-        std::string where = unescape(next_word(line));
+        std::string where = unescape_mountinfo(next_word(line));
         // The mount may be read-only while the file system behind it is not: that stands last.
         size_t last = line.rfind(' ');
         std::string_view super = last == line.npos ? line : line.substr(last + 1);

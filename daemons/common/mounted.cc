@@ -1,6 +1,8 @@
 // See mounted.h. By mountinfo (proc(5)), and the attributes that a mount of ours has.
 #include "daemons/common/mounted.h"
 
+#include "hostshim/file_users.h"
+
 #include <sys/pidfd.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -14,26 +16,6 @@
 
 namespace rump {
 
-namespace {
-
-/// The octal escapes of /proc/self/mountinfo (proc(5)) undone.
-std::string unescape(std::string_view field) {
-    std::string text;
-    for (size_t i = 0; i < field.size(); ++i) {
-        unsigned code = 0;
-        if (field[i] == '\\' && i + 3 < field.size() &&
-            std::from_chars(&field[i] + 1, &field[i] + 4, code, 8).ptr == &field[i] + 4) {
-            text.push_back(static_cast<char>(code));
-            i += 3;
-        } else {
-            text.push_back(field[i]);
-        }
-    }
-    return text;
-}
-
-} // namespace
-
 Mounted mounted_on(const std::string& path) {
     std::ifstream table("/proc/self/mountinfo");
     Mounted found;
@@ -44,10 +26,10 @@ Mounted mounted_on(const std::string& path) {
         fields >> mount_options;
         while (fields >> field && field != "-") {
         }
-        if (unescape(where) != path) continue;
+        if (host::unescape_mountinfo(where) != path) continue;
         std::string source, options;
         fields >> found.type >> source >> options;
-        found.source = unescape(source);
+        found.source = host::unescape_mountinfo(source);
         found.options = mount_options;
         constexpr std::string_view key = "user_id=";
         const size_t at = options.find(key);

@@ -1,5 +1,6 @@
 // ukfs cp: copying within an image. Holes stay holes, links within the copied tree stay links.
 #include "ukfs/tool/commands.h"
+#include "ukfs/tool/host_tree.h"
 
 #include <fmt/format.h>
 
@@ -9,11 +10,6 @@
 
 namespace rump::tool {
 namespace {
-
-struct CloseFile {
-    void operator()(ukfs_file* file) const { ukfs_file_close(file); }
-};
-using File = std::unique_ptr<ukfs_file, CloseFile>;
 
 class Copier {
 public:
@@ -96,11 +92,11 @@ private:
         }
         ukfs_file *in = nullptr, *out = nullptr;
         if (!session_.check(ukfs_file_open(fs(), from.c_str(), UKFS_READ, 0, &in), from)) return;
-        File source(in);
+        UkfsFile source(in);
         int flags = UKFS_READ | UKFS_WRITE | UKFS_CREATE | UKFS_TRUNCATE;
         int opened = ukfs_file_open(fs(), to.c_str(), flags, attributes.mode & 07777, &out);
         if (!session_.check(opened, to)) return;
-        File target(out);
+        UkfsFile target(out);
         if (session_.check(copy_data(in, out, attributes.size), to))
             session_.check(ukfs_file_truncate(out, attributes.size), to);
         source.reset();
