@@ -1,7 +1,7 @@
 // newfs and check of exFAT: what newfs and the driver make is right for exfatprogs and for the
 // check; every kind of damage is found, by name, and mended where that can be.
 #include "tests/unit/fat_workload.h"
-#include "tests/unit/temp_dir.h"
+#include "tests/unit/outside_fsck.h"
 
 #include "hostshim/faulty_device.h"
 #include "hostshim/memory_device.h"
@@ -10,7 +10,6 @@
 
 #include <catch2/catch.hpp>
 
-#include <fstream>
 #include <functional>
 #include <set>
 
@@ -21,20 +20,6 @@ namespace disk = exfatfs::disk;
 namespace {
 
 const FileSystemType& exfat() { return *find_filesystem("exfatfs"); }
-
-/// fsck.exfat -n on a copy; none when it is not installed.
-std::optional<bool> outside_clean(host::BlockDevice& device) {
-    if (std::system("command -v fsck.exfat >/dev/null 2>&1") != 0) return std::nullopt;
-    TempDir dir;
-    std::vector<std::byte> bytes(device.size());
-    REQUIRE(device.read(0, bytes).ok());
-    std::ofstream(dir / "image", std::ios::binary)
-        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<long>(bytes.size()));
-    std::string command = "fsck.exfat -n '" + dir / "image" + "' >'" + dir / "log" + "' 2>&1";
-    bool clean = std::system(command.c_str()) == 0;
-    if (!clean) (void)std::system(("cat '" + dir / "log" + "'").c_str());
-    return clean;
-}
 
 std::set<std::string> codes(host::BlockDevice& device, bool repair = false) {
     Kernel kernel;
@@ -155,7 +140,7 @@ TEST_CASE("the check of exFAT finds nothing in what newfs and the driver made") 
         for (unsigned steps : {0u, 300u}) {
             auto device = filled(16 << 20, options, steps);
             CHECK(codes(*device) == std::set<std::string>{});
-            CHECK(outside_clean(*device).value_or(true));
+            CHECK(outside_clean(*device, "fsck.exfat"));
         }
     }
 }
@@ -271,6 +256,6 @@ TEST_CASE("the check of exFAT names every kind of damage, and mends it") {
         CHECK(codes(*device, true).count(lie.code) == 1);
         if (!lie.mendable) continue;
         CHECK(codes(*device) == std::set<std::string>{});
-        CHECK(outside_clean(*device).value_or(true));
+        CHECK(outside_clean(*device, "fsck.exfat"));
     }
 }

@@ -1,6 +1,7 @@
 // newfs and check of FAT: what newfs makes is right for dosfstools and for the check; every kind of
 // damage is found, by name, and mended.
 #include "tests/unit/fat_workload.h"
+#include "tests/unit/outside_fsck.h"
 #include "tests/unit/temp_dir.h"
 
 #include "hostshim/byte_order.h"
@@ -30,25 +31,6 @@ OptionSet newfs_options(const Options& options) {
     for (const auto& [name, value] : options)
         REQUIRE(set.set(fat().newfs_options(), name, value).ok());
     return set;
-}
-
-std::vector<std::byte> contents(host::BlockDevice& device) {
-    std::vector<std::byte> all(device.size());
-    REQUIRE(device.read(0, all).ok());
-    return all;
-}
-
-/// fsck.fat -n on a copy; true when it is not installed.
-bool outside_check(host::BlockDevice& device) {
-    if (std::system("command -v fsck.fat >/dev/null 2>&1") != 0) return true;
-    TempDir dir;
-    auto bytes = contents(device);
-    std::ofstream(dir / "image", std::ios::binary)
-        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<long>(bytes.size()));
-    std::string command = "fsck.fat -n '" + dir / "image" + "' >'" + dir / "log" + "' 2>&1";
-    bool clean = std::system(command.c_str()) == 0;
-    if (!clean) (void)std::system(("cat '" + dir / "log" + "'").c_str());
-    return clean;
 }
 
 std::set<std::string> codes(host::BlockDevice& device, bool repair = false) {
@@ -122,7 +104,7 @@ TEST_CASE("newfs of FAT makes what dosfstools and the check call clean") {
         REQUIRE(geometry.ok());
         CHECK(geometry->type == one.expected);
         CHECK(codes(*device) == std::set<std::string>{});
-        CHECK(outside_check(*device));
+        CHECK(outside_clean(*device, "fsck.fat"));
         auto probed = fat().probe(*device);
         REQUIRE(probed.ok());
         REQUIRE(probed->has_value());
@@ -321,6 +303,6 @@ TEST_CASE("the check names every kind of damage, and mends it") {
         (void)codes(*device, true);
         if (!lie.mendable) continue;
         CHECK(codes(*device) == std::set<std::string>{});
-        CHECK(outside_check(*device));
+        CHECK(outside_clean(*device, "fsck.fat"));
     }
 }

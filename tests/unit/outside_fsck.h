@@ -1,0 +1,36 @@
+// What the format's own fsck says of an image.
+#pragma once
+
+#include "tests/unit/temp_dir.h"
+
+#include "hostshim/block_device.h"
+
+#include <catch2/catch.hpp>
+
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace rump::test {
+
+inline std::vector<std::byte> contents(host::BlockDevice& device) {
+    std::vector<std::byte> all(device.size());
+    REQUIRE(device.read(0, all).ok());
+    return all;
+}
+
+/// `program` -n on a copy; true when it is not installed.
+inline bool outside_clean(host::BlockDevice& device, const std::string& program) {
+    if (std::system(("command -v " + program + " >/dev/null 2>&1").c_str()) != 0) return true;
+    TempDir dir;
+    auto bytes = contents(device);
+    std::ofstream(dir / "image", std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<long>(bytes.size()));
+    std::string command = program + " -n '" + dir / "image" + "' >'" + dir / "log" + "' 2>&1";
+    bool clean = std::system(command.c_str()) == 0;
+    if (!clean) (void)std::system(("cat '" + dir / "log" + "'").c_str());
+    return clean;
+}
+
+} // namespace rump::test
