@@ -11,7 +11,7 @@ packages=(
     # tests: frameworks, then the tools that make, read and check images
     catch2 librapidcheck-dev libbenchmark-dev clang-format-14 mandoc fuse3
     e2fsprogs dosfstools mtools exfatprogs makefs
-    xz-utils attr acl util-linux fdisk mount strace
+    xz-utils attr acl util-linux fdisk mount strace stress-ng
     # bench: what we are measured against
     fuse2fs
 )
