@@ -2,7 +2,6 @@
 # ./rump demo: an ordinary user's first five minutes with an image, shown step by step. Started by root it
 # becomes the user nobody first; what it made is gone at the end, also when a step fails.
 set -euo pipefail
-PATH=$PATH:/usr/sbin:/sbin
 
 say() { printf '\n== %s\n' "$*"; }
 show() { printf '$ %s\n' "$*"; "$@"; }
