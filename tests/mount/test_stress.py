@@ -10,6 +10,10 @@ from harness import Skip, check, fuse_mount, main, make_ext2, mounted, need_root
 ANYWHERE = ("copy-file", "dentry", "dirdeep", "dirmany", "fallocate", "getdent", "hdd", "mmap", "msync", "rename",
             "seek", "sync-file", "touch")
 POSIX = ("chmod", "fpunch", "link", "mknod", "symlink", "utime", "xattr")
+# Together they must fit: without a limit a stressor fills the volume, and another one calls that a failure.
+SIZES = {"copy-file": "--copy-file-bytes 128m", # its least, twice
+         "fallocate": "--fallocate-bytes 16m", "hdd": "--hdd-bytes 16m", "mmap": "--mmap-bytes 16m",
+         "msync": "--msync-bytes 16m", "seek": "--seek-size 16m", "sync-file": "--sync-file-bytes 16m"}
 NO_VERDICT = (3, 4) # what the machine, or the file system, does not have
 seconds = 2 # pylint: disable=invalid-name
 
@@ -19,6 +23,7 @@ def stress(where, stressors):
     if not shutil.which("stress-ng"):
         raise Skip("stress-ng is not installed")
     words = [word for name in stressors for word in ("--" + name, "1")]
+    words += [word for name in stressors for word in SIZES.get(name, "").split()]
     result = subprocess.run(["stress-ng", "--temp-path", where, "--verify", "--timeout", str(seconds), *words],
                             capture_output=True, text=True, timeout=600 + 10 * seconds, check=False)
     output = result.stdout + result.stderr
