@@ -61,12 +61,11 @@ void TreeCopy::out_dir(Vnode& dir, const std::string& to) {
 void TreeCopy::out_node(Vnode& node, const std::string& to) {
     auto attr = vfs::getattr(node);
     if (!good(attr, to)) return;
-    if (!node.is_dir() && attr->nlink > 1) {
-        auto [it, fresh] = seen_out_.emplace(node.number().value(), to);
-        if (!fresh) {
-            if (::link(it->second.c_str(), to.c_str())) fail("link " + to, errno);
-            return;
-        }
+    const bool has_other_names = !node.is_dir() && attr->nlink > 1;
+    const auto seen = seen_out_.find(node.number().value());
+    if (has_other_names && seen != seen_out_.end()) {
+        if (::link(seen->second.c_str(), to.c_str())) fail("link " + to, errno);
+        return;
     }
     int made = 0;
     switch (node.type()) {
@@ -88,6 +87,7 @@ void TreeCopy::out_node(Vnode& node, const std::string& to) {
     }
     if (made && reserved_for_root(errno)) return;
     if (made) fail(to, errno);
+    if (has_other_names) seen_out_.emplace(node.number().value(), to);
     out_meta(node, to);
 }
 
