@@ -13,7 +13,7 @@ suite() {
     shift 2
     if [ -n "$only" ]; then
         mapfile -t names < <(meson test -C "$dir" --no-rebuild --list "$@" 2>/dev/null |
-            sed -nE 's/^[^ ]+ \/ //p' | grep -F -- "$only" | sort -u)
+            sed -E 's,^[^ ]+ / ,,' | grep -F -- "$only" | sort -u)
         [ ${#names[@]} -gt 0 ] || { echo "== $label: no test is called $only"; return 0; }
     fi
     echo "== $label"
