@@ -46,9 +46,6 @@ def read_and_write(work, tree, version, order, block, fragment):
 
 def main():
     cases = Cases("ffs-")
-    if shutil.which("makefs") is None:
-        print("SKIPPED: there is no makefs")
-        return 77
     with tempfile.TemporaryDirectory(prefix="ffs-") as top:
         tree = make_tree(pathlib.Path(top) / "tree")
         for number, sizes in enumerate(combinations()):

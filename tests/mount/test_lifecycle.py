@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from harness import (NOBODY, ROOT, Skip, as_user, check, counters, daemon_pid, equal, errno_is, fuse_mount, main,
+from harness import (NOBODY, ROOT, as_user, check, counters, daemon_pid, equal, errno_is, fuse_mount, main,
                      make_ext2, mounted, need_root, need_user_mounts, refused, run, tool, ukfs, wait_until)
 
 
@@ -121,8 +121,6 @@ def test_remount_is_for_root(scratch):
 
 
 def test_fusermount_ends_the_daemon(scratch):
-    if subprocess.run(["which", "fusermount3"], capture_output=True, check=False).returncode:
-        raise Skip("no fusermount3")
     with fuse_mount(scratch, "rump_tmpfs") as where:
         pid = daemon_pid(where)
         run(["fusermount3", "-u", where])

@@ -35,23 +35,13 @@ std::string make_file(const TempDir& dir, const std::string& name, uint64_t size
     return path;
 }
 
-bool have(const std::string& program) {
-    return std::system(("command -v " + program + " >/dev/null 2>&1").c_str()) == 0;
-}
-
 bool run(const std::string& command) {
     return std::system((command + " >/dev/null 2>&1").c_str()) == 0;
 }
 
-/// A disk of `size` bytes, partitioned by sfdisk; false: there is no sfdisk.
-bool partition(const TempDir& dir, const std::string& path, const std::string& script) {
-    if (!have("sfdisk")) {
-        rump::test::skipped("no sfdisk");
-        return false;
-    }
+void partition(const TempDir& dir, const std::string& path, const std::string& script) {
     std::ofstream(dir / "script") << script;
     REQUIRE(run("sfdisk -q --no-reread '" + path + "' < '" + (dir / "script") + "'"));
-    return true;
 }
 
 void poke(const std::string& path, uint64_t offset, const void* data, size_t size) {
@@ -144,7 +134,7 @@ TEST_CASE("letters of a disklabel name its partitions") {
 TEST_CASE("a GPT partition is found by number, name and UUID") {
     TempDir dir;
     auto disk = make_file(dir, "disk", 16 << 20);
-    if (!partition(dir, disk, gpt_script)) return;
+    partition(dir, disk, gpt_script);
     for (const char* which : {"1", "root of it", "11111111-2222-3333-4444-555555555555"}) {
         auto device = images::open(disk, {.partition = which});
         REQUIRE(device.ok());
@@ -163,7 +153,7 @@ TEST_CASE("a GPT partition is found by number, name and UUID") {
 TEST_CASE("a disk may begin within a file") {
     TempDir dir;
     auto disk = make_file(dir, "disk", 16 << 20);
-    if (!partition(dir, disk, gpt_script)) return;
+    partition(dir, disk, gpt_script);
     auto outer = make_file(dir, "outer", 17 << 20);
     REQUIRE(run("dd conv=notrunc bs=1M seek=1 if='" + disk + "' of='" + outer + "'"));
     auto device =
@@ -180,10 +170,9 @@ TEST_CASE("a disk may begin within a file") {
 TEST_CASE("a partition beyond the end of a cut image is refused") {
     TempDir dir;
     auto disk = make_file(dir, "disk", 16 << 20);
-    if (!partition(dir, disk,
-                   "label: dos\n1 : start=2048, size=4096, type=83\n"
-                   "2 : start=8192, size=16384, type=83\n"))
-        return;
+    partition(dir, disk,
+              "label: dos\n1 : start=2048, size=4096, type=83\n"
+              "2 : start=8192, size=16384, type=83\n");
     REQUIRE(truncate(disk.c_str(), 8 << 20) == 0);
     CHECK(images::open(disk, {.partition = "1"}).ok());
     auto cut = refusal(disk, {.partition = "2"});
@@ -194,10 +183,6 @@ TEST_CASE("a partition beyond the end of a cut image is refused") {
 TEST_CASE("a disk with sectors of 4096 bytes keeps its partitions in a file") {
     TempDir dir;
     auto disk = make_file(dir, "disk", 16 << 20);
-    if (!have("fdisk")) {
-        rump::test::skipped("no fdisk");
-        return;
-    }
     REQUIRE(run("printf 'g\\nn\\n1\\n256\\n767\\nw\\n' | fdisk -b 4096 '" + disk + "'"));
     auto device = images::open(disk, {.partition = "1"});
     REQUIRE(device.ok());
@@ -255,10 +240,7 @@ TEST_CASE("copy-on-write never changes the image") {
 TEST_CASE("file systems are recognised, on files and on devices without a descriptor") {
     TempDir dir;
     auto image = make_file(dir, "image", 8 << 20);
-    if (!have("mke2fs") || !run("mke2fs -q -F -t ext4 -L mylabel '" + image + "'")) {
-        rump::test::skipped("no mke2fs");
-        return;
-    }
+    REQUIRE(run("mke2fs -q -F -t ext4 -L mylabel '" + image + "'"));
     auto check = [](BlockDevice& device) {
         auto identity = images::identify(device);
         REQUIRE(identity.ok());
@@ -282,7 +264,7 @@ TEST_CASE("file systems are recognised, on files and on devices without a descri
 TEST_CASE("a whole disk says that it has partitions") {
     TempDir dir;
     auto disk = make_file(dir, "disk", 16 << 20);
-    if (!partition(dir, disk, gpt_script)) return;
+    partition(dir, disk, gpt_script);
     auto device = images::open(disk, {});
     REQUIRE(device.ok());
     CHECK_THAT(images::what_it_is(**device), Contains("gpt") && Contains("part=") && Contains("3"));
@@ -299,7 +281,7 @@ TEST_CASE("tables that lie neither crash nor hang nor reach outside the disk") {
     for (const char* script : scripts) {
         REQUIRE(truncate(disk.c_str(), 0) == 0);
         REQUIRE(truncate(disk.c_str(), 4 << 20) == 0);
-        if (!partition(dir, disk, script)) return;
+        partition(dir, disk, script);
         auto pristine = open_file_device(disk, {});
         REQUIRE(pristine.ok());
         for (int i = 0; i < 1500; ++i) {
@@ -324,10 +306,9 @@ TEST_CASE("tables that lie neither crash nor hang nor reach outside the disk") {
 TEST_CASE("an extended partition that contains itself ends") {
     TempDir dir;
     auto disk = make_file(dir, "disk", 4 << 20);
-    if (!partition(dir, disk,
-                   "label: dos\n2 : start=2048, size=4096, type=5\n"
-                   "5 : start=2112, size=512, type=83\n"))
-        return;
+    partition(dir, disk,
+              "label: dos\n2 : start=2048, size=4096, type=5\n"
+              "5 : start=2112, size=512, type=83\n");
     // The second entry of the logical table links on: to itself, the extended partition's start.
     const unsigned char loop[16] = {0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0};
     poke(disk, 2048 * 512 + 446 + 16, loop, sizeof loop);

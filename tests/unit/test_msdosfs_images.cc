@@ -2,6 +2,7 @@
 // them.
 #include "tests/unit/extract_tree.h"
 #include "tests/unit/sample_images.h"
+#include "tests/unit/skipped.h"
 #include "tests/unit/temp_dir.h"
 
 #include "hostshim/file_device.h"
@@ -36,10 +37,7 @@ Mount& mount_image(Kernel& kernel, const std::string& path, const char* type_nam
 
 TEST_CASE("images of other systems hold what their manifests say", "[samples]") {
     auto folder = sample_folder();
-    if (!folder) {
-        WARN("skipped: no sample images");
-        return;
-    }
+    if (!folder) return skipped("no sample images");
     for (std::string name : {"fat12", "fat16", "fat32", "fat32-4k", "ul-fat32-xp-label1",
                              "ul-fat32-xp-none", "ul-fat32-xp-none-mlabel-label1", "exfat"}) {
         INFO(name);
