@@ -1,7 +1,8 @@
 // Who else on the host uses a file or block device: by sysfs(5) and proc(5).
 #include "hostshim/file_users.h"
 
-#include <algorithm>
+#include "hostshim/mountinfo.h"
+
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -46,30 +47,7 @@ bool same_file(const struct stat& a, const struct stat& b) {
     return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-std::string_view next_word(std::string_view& line) {
-    size_t end = std::min(line.find(' '), line.size());
-    std::string_view word = line.substr(0, end);
-    line.remove_prefix(std::min(end + 1, line.size()));
-    return word;
-}
-
 } // namespace
-
-std::string unescape_mountinfo(std::string_view text) {
-    std::string plain;
-    for (size_t i = 0; i < text.size(); ++i) {
-        auto octal = [&](size_t at) { return text[at] >= '0' && text[at] <= '7'; };
-        if (text[i] == '\\' && i + 3 < text.size() && octal(i + 1) && octal(i + 2) &&
-            octal(i + 3)) {
-            plain += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 +
-                                       (text[i + 3] - '0'));
-            i += 3;
-        } else {
-            plain += text[i];
-        }
-    }
-    return plain;
-}
 
 std::optional<std::string> loop_device_over(const struct stat& file) {
     std::optional<std::string> found;
@@ -89,22 +67,10 @@ std::optional<std::string> loop_device_over(const struct stat& file) {
 std::optional<std::string> writable_mount_of(const struct stat& block_device) {
     std::string device = std::to_string(major(block_device.st_rdev)) + ":" +
                          std::to_string(minor(block_device.st_rdev));
-    std::string table = contents("/proc/self/mountinfo");
-    std::string_view rest = table;
-    while (!rest.empty()) {
-        size_t end = std::min(rest.find('\n'), rest.size());
-        std::string_view line = rest.substr(0, end);
-        rest.remove_prefix(std::min(end + 1, rest.size()));
-        next_word(line); // mount ID
-        next_word(line); // parent ID
-        if (next_word(line) != device) continue;
-        next_word(line); // root
-        std::string where = unescape_mountinfo(next_word(line));
-        // The mount may be read-only while the file system behind it is not: that stands last.
-        size_t last = line.rfind(' ');
-        std::string_view super = last == line.npos ? line : line.substr(last + 1);
-        if (super != "ro" && !super.starts_with("ro,")) return where;
-    }
+    // The mount may be read-only while the file system behind it is not.
+    for (const MountEntry& mount : mount_table())
+        if (mount.device == device && !has_mount_option(mount.super_options, "ro"))
+            return mount.where;
     return std::nullopt;
 }
 

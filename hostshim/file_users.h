@@ -4,7 +4,6 @@
 
 #include <optional>
 #include <string>
-#include <string_view>
 #include <sys/stat.h>
 
 namespace rump::host {
@@ -18,8 +17,5 @@ std::optional<std::string> writable_mount_of(const struct stat& block_device);
 /// "process 123 (rump_ffs)" or "this process": one that has the file open; only processes that we
 /// may look into are seen. The caller has closed its own attempt.
 std::optional<std::string> process_using(const struct stat& file);
-
-/// A field of mountinfo as it was: there blanks and backslashes are three octal digits (proc(5)).
-std::string unescape_mountinfo(std::string_view field);
 
 } // namespace rump::host

@@ -1,40 +1,30 @@
-// See mounted.h. By mountinfo (proc(5)), and the attributes that a mount of ours has.
+// See mounted.h. By the host's table of mounts, and the attributes that a mount of ours has.
 #include "daemons/common/mounted.h"
 
-#include "hostshim/file_users.h"
+#include "hostshim/mountinfo.h"
 
 #include <sys/pidfd.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <charconv>
-#include <fstream>
-#include <sstream>
 #include <string_view>
 
 namespace rump {
 
 Mounted mounted_on(const std::string& path) {
-    std::ifstream table("/proc/self/mountinfo");
     Mounted found;
-    for (std::string line; std::getline(table, line);) {
-        std::istringstream fields(line);
-        std::string field, where, mount_options;
-        for (int i = 0; i < 5; ++i) fields >> where;
-        fields >> mount_options;
-        while (fields >> field && field != "-") {
-        }
-        if (host::unescape_mountinfo(where) != path) continue;
-        std::string source, options;
-        fields >> found.type >> source >> options;
-        found.source = host::unescape_mountinfo(source);
-        found.options = mount_options;
+    for (const host::MountEntry& mount : host::mount_table()) {
+        if (mount.where != path) continue;
         constexpr std::string_view key = "user_id=";
+        const std::string_view options = mount.super_options;
         const size_t at = options.find(key);
-        found.user = at == options.npos ? "" : options.substr(at + key.size());
-        found.user.resize(std::min(found.user.find(','), found.user.size()));
+        const std::string_view user = at == options.npos ? "" : options.substr(at + key.size());
+        found = {.type = mount.type,
+                 .source = mount.source,
+                 .options = mount.options,
+                 .user = std::string(user.substr(0, user.find(',')))};
     }
     return found;
 }

@@ -1,6 +1,7 @@
-// Clocks, random numbers and the log.
+// Clocks, random numbers, the log and the host's table of mounts.
 #include "hostshim/clock.h"
 #include "hostshim/log.h"
+#include "hostshim/mountinfo.h"
 #include "hostshim/random.h"
 
 #include <catch2/catch.hpp>
@@ -71,4 +72,31 @@ TEST_CASE("a log passes on what is at its level or above") {
     log.error("hidden");
     CHECK(lines.size() == 2);
     CHECK_FALSE(log.enabled(LogLevel::error));
+}
+
+TEST_CASE("a table of mounts is taken apart, whatever stands in its fields") {
+    const auto mounts = parse_mountinfo(
+        "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n"
+        "40 36 0:52 / /a\\040b\\134c\\011\\012 ro shared:3 master:1 - fuse.x  ro,user_id=7\n"
+        "a line that is none\n"
+        "41 36 7:0 / /- rw - tmpfs - ro_not,rw");
+    REQUIRE(mounts.size() == 3);
+    CHECK(mounts[0].device == "98:0");
+    CHECK(mounts[0].where == "/mnt2");
+    CHECK(mounts[0].options == "rw,noatime");
+    CHECK(mounts[0].type == "ext3");
+    CHECK(mounts[0].source == "/dev/root");
+    CHECK(mounts[0].super_options == "rw,errors=continue");
+    CHECK(mounts[1].where == "/a b\\c\t\n");
+    CHECK(mounts[1].type == "fuse.x");
+    CHECK(mounts[1].source.empty());
+    CHECK(has_mount_option(mounts[1].super_options, "ro"));
+    CHECK(mounts[2].where == "/-");
+    CHECK(mounts[2].source == "-");
+    CHECK_FALSE(has_mount_option(mounts[2].super_options, "ro"));
+
+    // That of this process has a root.
+    bool root = false;
+    for (const MountEntry& mount : mount_table()) root = root || mount.where == "/";
+    CHECK(root);
 }
