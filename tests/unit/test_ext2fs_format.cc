@@ -151,6 +151,13 @@ TEST_CASE("files may be as large as indirect blocks and the count of sectors all
     disk::Superblock sb = good_superblock();
     const Geometry small = *Geometry::validate(sb, 8 << 20);
     CHECK(small.max_file_size == (12 + 256 + 256 * 256 + uint64_t{256} * 256 * 256) * 1024);
+    // What truncate(2) accepts on a mount of Linux, to the byte.
+    sb.first_data_block = 0;
+    sb.log_block_size = sb.log_cluster_size = 1;
+    CHECK(Geometry::validate(sb, 16 << 20)->max_file_size == 275'415'851'008);
+    sb.log_block_size = sb.log_cluster_size = 2;
+    CHECK(Geometry::validate(sb, 32 << 20)->max_file_size == 2'196'873'666'560);
+    sb = good_superblock();
     sb.revision = 0;
     CHECK(Geometry::validate(sb, 8 << 20)->max_file_size == 0x7fffffff);
 }

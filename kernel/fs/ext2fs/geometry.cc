@@ -95,35 +95,24 @@ FailureOr<void> check_features(const Geometry& g) {
     return {};
 }
 
-/// Files end where the indirect blocks do, or where the count of 512-byte sectors (32 bits) does.
+/// Indirect blocks of a file of so many blocks of data.
+uint64_t indirect_blocks(uint64_t data, uint64_t n) {
+    const auto up = [&](uint64_t x) { return (x + n - 1) / n; };
+    if (data <= disk::direct_blocks) return 0;
+    if (data <= disk::direct_blocks + n) return 1;
+    const uint64_t beyond = data - disk::direct_blocks - n;
+    if (beyond <= n * n) return 2 + up(beyond);
+    return 3 + n + up(beyond - n * n) + up(up(beyond - n * n));
+}
+
+/// Files end where the indirect blocks do, or where the count of 512-byte sectors (32 bits) does;
+/// for this Linux takes off as many indirect blocks as if data were all that is counted.
 uint64_t largest_file(const Geometry& g) {
     const uint64_t n = g.pointers();
     const uint64_t addressable = disk::direct_blocks + n + n * n + n * n * n;
-    const uint64_t all =
-        (uint64_t{1} << 32 >> (g.block_shift - 9)) - 1; // blocks, data and indirect
-    const auto with_indirect = [&](uint64_t data) {
-        const auto up = [&](uint64_t x) { return (x + n - 1) / n; };
-        uint64_t total = data;
-        if (data > disk::direct_blocks) total += 1;
-        if (data > disk::direct_blocks + n) {
-            const uint64_t in_double = std::min(data - disk::direct_blocks - n, n * n);
-            total += 1 + up(in_double);
-        }
-        if (data > disk::direct_blocks + n + n * n) {
-            const uint64_t in_triple = data - disk::direct_blocks - n - n * n;
-            total += 1 + up(in_triple) + up(up(in_triple));
-        }
-        return total;
-    };
-    uint64_t low = 0, high = addressable;
-    while (low < high) {
-        const uint64_t middle = low + (high - low + 1) / 2;
-        if (with_indirect(middle) <= all)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    uint64_t size = low << g.block_shift;
+    const uint64_t counted = UINT32_MAX >> (g.block_shift - 9); // data and indirect
+    const bool all = addressable + indirect_blocks(addressable, n) <= counted;
+    uint64_t size = (all ? addressable : counted - indirect_blocks(counted, n)) << g.block_shift;
     if (g.revision == disk::revision_0) size = std::min<uint64_t>(size, 0x7fffffff);
     return size;
 }
