@@ -1,5 +1,8 @@
 // Copy-on-write with the delta in a sparse file.
 //
+// The base never changes while there is a delta of it, else both are worth nothing. So the header
+// knows the base by its size and by a mark of its contents.
+//
 // The file, little-endian:
 //
 //     0               header (below), padded to 4096 bytes
@@ -32,22 +35,49 @@ namespace {
 
 struct Header {
     std::array<char, 8> magic; // delta_magic
-    le32 version;              // 1
+    le32 version;              // 2
     le32 chunk_size;           // bytes
     le64 base_size;            // bytes
     le64 bitmap_offset;        // 4096
     le64 data_offset;          // behind the bitmap, a multiple of 4096
+    le64 base_mark;            // see mark_of()
 };
-static_assert(sizeof(Header) == 40 && alignof(Header) == 1);
+static_assert(sizeof(Header) == 48 && alignof(Header) == 1);
 
 constexpr std::array<char, 8> delta_magic{'R', 'U', 'M', 'P', 'C', 'O', 'W', '\n'};
-constexpr uint32_t delta_version = 1;
+constexpr uint32_t delta_version = 2;
 constexpr uint64_t page = 4096;
 constexpr uint64_t chunks_max = uint64_t{1} << 26;
+constexpr uint64_t marked_head = 512 << 10; // superblocks of all formats are here
+constexpr uint64_t marked_pages = 64;       // evenly over the rest
+
+/// Of the base's contents: its head, and pages here and there. Whoever mounts a base for writing
+/// changes its superblock at least. What cannot be read counts as nothing: a delta helps to get
+/// files off a failing disk.
+uint64_t mark_of(BlockDevice& base) {
+    uint64_t mark = 0;
+    std::array<le64, page / sizeof(le64)> words;
+    const auto add = [&](uint64_t at) {
+        words = {};
+        const uint64_t length = std::min(page, base.size() - at);
+        auto got = base.read(at, std::as_writable_bytes(std::span(words)).first(length));
+        if (!got.ok()) words = {};
+        for (const uint64_t word : words) {
+            mark = (mark ^ word) * 0x9e3779b97f4a7c15;
+            mark ^= mark >> 32;
+        }
+    };
+    const uint64_t head = std::min(marked_head, base.size());
+    for (uint64_t at = 0; at < head; at += page) add(at);
+    const uint64_t step = std::max(page, (base.size() - head) / marked_pages / page * page);
+    for (uint64_t at = head; at < base.size(); at += step) add(at);
+    return mark;
+}
 
 /// Where things are in the delta of a base; nothing else in the header is free to vary.
 struct Layout {
     uint64_t base_size;
+    uint64_t base_mark;
     uint32_t chunk_size;
     uint64_t chunks;
     uint64_t bitmap_bytes; // whole pages
@@ -55,8 +85,9 @@ struct Layout {
     uint64_t file_size;
 
     /// EFBIG: the file would be beyond what a host file can be.
-    static FailureOr<Layout> of(uint64_t base_size) {
-        Layout layout{.base_size = base_size, .chunk_size = page};
+    static FailureOr<Layout> of(BlockDevice& base) {
+        const uint64_t base_size = base.size();
+        Layout layout{.base_size = base_size, .base_mark = mark_of(base), .chunk_size = page};
         while (base_size / layout.chunk_size >= chunks_max) {
             if (layout.chunk_size >= uint32_t{1} << 30)
                 return Failure(Errno::fbig, "the image is too large for a delta file");
@@ -75,7 +106,8 @@ struct Layout {
                 .chunk_size = chunk_size,
                 .base_size = base_size,
                 .bitmap_offset = page,
-                .data_offset = data_offset};
+                .data_offset = data_offset,
+                .base_mark = base_mark};
     }
 };
 
@@ -307,6 +339,9 @@ FailureOr<void> check_header(const HostFile& delta, const Layout& layout, uint64
         return Failure(Errno::inval,
                        fmt::format("the delta of an image of {} bytes, this one has {}",
                                    header.base_size.get(), layout.base_size));
+    if (header.base_mark != layout.base_mark)
+        return Failure(Errno::inval, "the delta of another image, or of this one as it was before "
+                                     "it was written to");
     Header expected = layout.header();
     if (std::memcmp(&header, &expected, sizeof header) != 0 || file_size < layout.file_size)
         return Failure(Errno::inval, "a delta file that is damaged or cut off");
@@ -321,7 +356,7 @@ Failure about_delta(const std::string& path, const Failure& failure) {
 
 FailureOr<std::unique_ptr<BlockDevice>> open_file_overlay(std::unique_ptr<BlockDevice> base,
                                                           const std::string& path) {
-    auto layout = TRY(Layout::of(base->size()));
+    auto layout = TRY(Layout::of(*base));
     auto opened = HostFile::open(path, O_RDWR | O_CREAT | O_NOCTTY | O_NONBLOCK, 0666);
     if (!opened.ok()) return about_delta(path, opened.error());
     HostFile delta = opened.release_value();

@@ -16,9 +16,9 @@ std::unique_ptr<BlockDevice> make_memory_overlay(BlockDevice& base);
 
 /// The delta lives in the sparse file `path`, made when missing, found again at the next opening;
 /// it is removed when it still holds nothing at the end. Its format (header with magic, version,
-/// base size, chunk size; a bitmap; the chunks at their own offsets) stands in file_overlay.cc.
-/// flush() makes chunks durable before the bitmap that names them. Failures: EINVAL (not a delta
-/// file, or for a base of another size), EBUSY, EACCES, ENOSPC.
+/// base size and mark, chunk size; a bitmap; the chunks at their own offsets) is in
+/// file_overlay.cc. flush() makes chunks durable before the bitmap that names them. Failures:
+/// EINVAL (not a delta file, or for another base), EBUSY, EACCES, ENOSPC.
 FailureOr<std::unique_ptr<BlockDevice>> open_file_overlay(std::unique_ptr<BlockDevice> base,
                                                           const std::string& path);
 

@@ -1,5 +1,6 @@
 // Devices over files: what is refused and how it is said, locks, windows, deltas that are found
 // again.
+#include "hostshim/faulty_device.h"
 #include "hostshim/file_device.h"
 #include "hostshim/memory_device.h"
 #include "hostshim/overlay_device.h"
@@ -297,6 +298,20 @@ TEST_CASE("a delta of another image, or none at all, is refused and left alone")
     CHECK(other.code == Errno::inval);
     CHECK_THAT(other.text, Contains("50000") && Contains("50001"));
 
+    const auto refused_for = [&](Bytes contents) {
+        auto overlay = open_file_overlay(make_memory_device(std::move(contents)), dir / "delta");
+        return !overlay.ok() && overlay.error().code == Errno::inval &&
+               overlay.error().text.find("another image") != std::string::npos;
+    };
+    Bytes same(50'000, std::byte{7});
+    CHECK_FALSE(refused_for(same));
+    for (size_t at : {0u, 1024u, 8191u, 49'999u}) {
+        Bytes changed = same;
+        changed[at] = std::byte{8};
+        CHECK(refused_for(changed));
+    }
+    CHECK(refused_for(Bytes(50'000)));
+
     auto text = make_file(dir, "letter", 5000);
     auto none = delta_refusal(50'000, text);
     CHECK(none.code == Errno::inval);
@@ -312,12 +327,31 @@ TEST_CASE("a delta of another image, or none at all, is refused and left alone")
     CHECK(delta_refusal(50'000, dir.path()).code == Errno::isdir);
 }
 
+TEST_CASE("a delta serves an image of which parts cannot be read") {
+    TempDir dir;
+    const auto open_over_faults = [&] {
+        auto base = std::make_unique<FaultyDevice>(base_of(8 << 20));
+        base->arm({.operation = FaultPlan::Operation::read, .nth = 100, .persistent = true});
+        return open_file_overlay(std::move(base), dir / "delta");
+    };
+    {
+        auto overlay = open_over_faults();
+        REQUIRE(overlay.ok());
+        REQUIRE((*overlay)->write(0, Bytes(4096, std::byte{1})).ok());
+    }
+    auto again = open_over_faults();
+    REQUIRE(again.ok());
+    Bytes seen(1);
+    REQUIRE((*again)->read(0, seen).ok());
+    CHECK(seen[0] == std::byte{1});
+}
+
 TEST_CASE("a header that lies is refused, whatever byte it is") {
     TempDir dir;
     make_delta(50'000, dir / "delta");
     int fd = open((dir / "delta").c_str(), O_RDWR | O_CLOEXEC);
     REQUIRE(fd >= 0);
-    for (off_t at = 0; at < 40; ++at) {
+    for (off_t at = 0; at < 48; ++at) {
         unsigned char byte, wrong;
         REQUIRE(pread(fd, &byte, 1, at) == 1);
         wrong = byte ^ 0x41;
