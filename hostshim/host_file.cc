@@ -113,8 +113,9 @@ Result<void> HostFile::writev(uint64_t offset, std::span<const WritePiece> piece
 
 Result<void> HostFile::sync_data() const {
     // No retry but after a signal: the host reports a lost write once, a second call would hide it.
+    // Nor does it matter why: what was lost for lack of space is lost.
     while (::fdatasync(fd_) != 0)
-        if (errno != EINTR) return last_error();
+        if (errno != EINTR) return Errno::io;
     return {};
 }
 

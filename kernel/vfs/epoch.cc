@@ -1,11 +1,13 @@
 // Epochs and commits. The picture is in sys/transaction.h.
 #include "kernel/vfs/epoch.h"
 
+#include "kernel/kern/kernel.h"
 #include "kernel/sys/mount.h"
 #include "kernel/vfs/cached_block.h"
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace rump {
 
@@ -80,11 +82,20 @@ Result<void> Epoch::commit_round(bool& freed) {
         written = mount_.device().flush();
         flushes.add();
     }
-    finish_staged(staging, !written.ok());
+    // After a failure they stay dirty: whoever reads them sees what was promised.
+    if (!written) put_back(staging);
+    for (CachedBlock* block : staging.held) BufferCache::release(block);
+    if (!written && host_is_full(written.error())) {
+        if (!std::exchange(host_full_, true))
+            mount_.kernel().log().error("{}: the host's disk is full: {}; tried again and again",
+                                        mount_.type().name(), mount_.device().name());
+        return written;
+    }
     if (!written) {
         failed_.store(true, std::memory_order_relaxed);
         return mount_.io_error("writing metadata", written.error());
     }
+    host_full_ = false;
     committed_ = sequence_.load(std::memory_order_relaxed);
     {
         host::SharedGuard next(open_lock_);
@@ -147,13 +158,32 @@ void Epoch::stage_dirty_blocks(Staging& staging) {
     followers_.clear();
 }
 
-/// After a failure the blocks stay dirty, so that what reads them sees what was promised, until the
-/// mount goes.
-void Epoch::finish_staged(Staging& staging, bool failed) {
-    for (CachedBlock* block : staging.held) {
-        if (failed) buffers_->mark_dirty(*block, WritePhase::allocation);
-        BufferCache::release(block);
+void Epoch::put_back(Staging& staging) {
+    for (size_t i = 0; i < staging.held.size(); ++i)
+        buffers_->mark_dirty(*staging.held[i], staging.blocks[i].phase);
+    if (staging.data_pending) note_data_written();
+    MutexGuard guard(order_mutex_);
+    for (const StagedBlock& then : staging.blocks)
+        for (uint32_t first : then.after) {
+            const uint64_t before = staging.blocks[first].offset;
+            // The open epoch may want it the other way round; then what is newer counts.
+            if (!precedes(then.offset, before)) followers_[before].push_back(then.offset);
+        }
+}
+
+bool Epoch::precedes(uint64_t one, uint64_t other) {
+    std::vector<uint64_t> to_visit{one};
+    std::vector<uint64_t> seen;
+    while (!to_visit.empty()) {
+        const uint64_t at = to_visit.back();
+        to_visit.pop_back();
+        if (at == other) return true;
+        if (std::find(seen.begin(), seen.end(), at) != seen.end()) continue;
+        seen.push_back(at);
+        if (auto it = followers_.find(at); it != followers_.end())
+            to_visit.insert(to_visit.end(), it->second.begin(), it->second.end());
     }
+    return false;
 }
 
 Result<void> Transaction::order(Buf& first, Buf& then) {
@@ -161,18 +191,7 @@ Result<void> Transaction::order(Buf& first, Buf& then) {
     if (first == then || !epoch_->journal_ || !epoch_->journal_->ordered()) return {};
     MutexGuard guard(epoch_->order_mutex_);
     auto& followers = epoch_->followers_;
-    // Would `first` have to wait for `then`?
-    std::vector<uint64_t> to_visit{then.offset()};
-    std::vector<uint64_t> seen;
-    while (!to_visit.empty()) {
-        const uint64_t at = to_visit.back();
-        to_visit.pop_back();
-        if (at == first.offset()) return Errno::again;
-        if (std::find(seen.begin(), seen.end(), at) != seen.end()) continue;
-        seen.push_back(at);
-        if (auto it = followers.find(at); it != followers.end())
-            to_visit.insert(to_visit.end(), it->second.begin(), it->second.end());
-    }
+    if (epoch_->precedes(then.offset(), first.offset())) return Errno::again;
     auto& list = followers[first.offset()];
     if (std::find(list.begin(), list.end(), then.offset()) == list.end())
         list.push_back(then.offset());

@@ -18,6 +18,10 @@ namespace rump {
 class BufferCache;
 class Mount;
 
+/// The host has no room for what the image, or its delta, would grow by. Nothing is broken then,
+/// and there may be room later.
+inline bool host_is_full(Errno error) { return error == Errno::nospc || error == Errno::dquot; }
+
 class Epoch {
 public:
     /// `buffers` is null for a mount without a device: transactions then only undo.
@@ -31,7 +35,8 @@ public:
     /// Commits what is dirty and waits until it is durable; with nothing dirty, only flushes the
     /// device when file data was written since the last flush. Concurrent callers share one commit.
     /// `settle`: also what the commit itself frees in the maps (sync, unmount). Locks: none of rank
-    /// commit or later, no transaction open. EIO.
+    /// commit or later, no transaction open. EIO. ENOSPC, EDQUOT: the host is full; all stays
+    /// dirty, and the next commit tries again.
     Result<void> commit(bool settle = false);
     /// Something was written past the buffer cache: the next commit must flush.
     void note_data_written() { data_written_.store(true, std::memory_order_relaxed); }
@@ -47,7 +52,9 @@ private:
     Result<void> commit_round(bool& freed) REQUIRES(commit_mutex_);
     Result<void> collect(Staging& staging) NO_THREAD_SAFETY_ANALYSIS;
     void stage_dirty_blocks(Staging& staging);
-    void finish_staged(Staging& staging, bool failed);
+    void put_back(Staging& staging);
+    /// Does the block at `one` have to be on the device before the one at `other`?
+    bool precedes(uint64_t one, uint64_t other) REQUIRES(order_mutex_);
     void close() NO_THREAD_SAFETY_ANALYSIS;
 
     // constant after mounting
@@ -57,6 +64,7 @@ private:
 
     host::Mutex commit_mutex_{host::Rank::commit};
     uint64_t committed_ GUARDED_BY(commit_mutex_) = 0; // epochs below this number are durable
+    bool host_full_ GUARDED_BY(commit_mutex_) = false; // and that was said
 
     host::RwLock open_lock_{host::Rank::epoch}; // shared: a transaction; exclusive: collecting
 

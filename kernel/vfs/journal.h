@@ -26,6 +26,8 @@ public:
     /// Makes `blocks` durable as one change, or in an order that is safe. `data_pending`: file data
     /// of the epoch has been handed to the device and not flushed; it must be durable before what
     /// points to it. One call at a time, `blocks` is not empty. EIO: the mount stops writing.
+    /// ENOSPC, EDQUOT (the host is full, some of it may be written): called again, with these and
+    /// more.
     virtual Result<void> commit(std::span<const StagedBlock> blocks, bool data_pending) = 0;
     /// Everything is at home and the log is empty: before end_writing(). EIO.
     virtual Result<void> checkpoint() { return {}; }

@@ -192,6 +192,7 @@ Errno Mount::corrupt(std::string place) {
 }
 
 Errno Mount::io_error(std::string place, Errno error) {
+    if (host_is_full(error)) return Errno::nospc; // no damage: the operation is undone
     report(place, errno_message(error));
     return Errno::io;
 }

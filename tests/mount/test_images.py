@@ -1,5 +1,6 @@
 # Images as a user gives them: what is refused, in which words, with nothing changed; parts of disks;
 # copies on write; whose files they are.
+import errno
 import hashlib
 import os
 import select
@@ -8,7 +9,7 @@ import stat
 import subprocess
 import sys
 
-from harness import (NOBODY, ROOT, as_user, check, equal, fuse_mount, has_daemon, main, make_ext2,
+from harness import (NOBODY, ROOT, as_user, check, equal, errno_is, fuse_mount, main, make_ext2,
                      mounted, need_root, need_user_mounts, refused, run, tool, ukfs,
                      uring_offered)
 
@@ -20,12 +21,25 @@ def make_fat(path, megabytes=16):
     return path
 
 
+def make_exfat(path, megabytes=16):
+    with open(path, "wb") as image:
+        image.truncate(megabytes << 20)
+    run(["mkfs.exfat", path])
+    return path
+
+
+def make_ffs(path, megabytes=16):
+    run([ukfs(), "newfs", "-t", "ffs", "--size", f"{megabytes}M", path])
+    return path
+
+
 def image_daemons(scratch):
-    """Each daemon with a fresh image of its type and the outside check."""
+    """Each daemon with a fresh image of its type and the outside check, or ours where there is none."""
     for daemon, make, check_with in (("rump_ext2fs", make_ext2, ["e2fsck", "-fn"]),
+                                     ("rump_exfat", make_exfat, ["fsck.exfat", "-n"]),
+                                     ("rump_ffs", make_ffs, [ukfs(), "check", "-f"]),
                                      ("rump_msdos", make_fat, ["fsck.vfat", "-n"])):
-        if has_daemon(daemon):
-            yield daemon, make(scratch.file(daemon + ".img")), check_with
+        yield daemon, make(scratch.file(daemon + ".img")), check_with
 
 
 def digest(path):
@@ -216,6 +230,41 @@ def test_cow_keeps_the_image(scratch):
                         mountpoint=where):
             check(os.path.isdir(where + "/stays"), daemon)
         equal(digest(image), before, daemon)
+
+
+def test_a_full_host_is_no_damage(scratch):
+    """Images with holes, and deltas: what they need to grow is missing, and comes back."""
+    need_root()
+    host = scratch.folder("host")
+    for daemon, image, check_with in image_daemons(scratch):
+        for cow in (False, True):
+            run(["mount", "-t", "tmpfs", "-o", "size=4M", "tmpfs", host])
+            used = image if cow else host + "/image"
+            if not cow:
+                run(["cp", "--sparse=always", image, used])
+            options = [f"cow={host}/delta"] if cow else []
+            with fuse_mount(scratch, daemon, used, options=options,
+                            mountpoint=scratch.folder(daemon + str(cow))) as where:
+                with open(where + "/file", "wb", buffering=0) as file:
+                    file.write(b"x" * (6 << 20))
+                    with errno_is(errno.ENOSPC, f"{daemon}, fsync on a full host"):
+                        os.fsync(file.fileno())
+                    with errno_is(errno.ENOSPC, f"{daemon}, syncs on a full host"):
+                        for number in range(100): # that it cannot write what it promised is no end, either
+                            os.mkdir(f"{where}/d{number}")
+                            file.write(b"y" * 50000)
+                            os.fsync(file.fileno())
+                    run(["mount", "-o", "remount,size=40M", host])
+                    file.truncate(5000)
+                    os.fsync(file.fileno())
+                os.mkdir(where + "/afterwards")
+                with open(where + "/whole", "wb", buffering=0) as file:
+                    file.write(b"z" * (4 << 20))
+                    os.fsync(file.fileno())
+            run([ukfs(), "check", "-f", "-o", options[0], used] if cow else [*check_with, used])
+            names = run([ukfs(), "ls", *(["-o", options[0]] if cow else []), used, "/"]).stdout.split()
+            check({"afterwards", "file", "whole"} <= set(names), names)
+            run(["umount", host])
 
 
 def test_part_of_a_disk(scratch):

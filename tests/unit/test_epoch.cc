@@ -25,6 +25,11 @@ public:
         return inner_->read(offset, out);
     }
     Result<void> write(uint64_t offset, std::span<const std::byte> data) override {
+        if (full_after == 0) {
+            if (auto once = std::exchange(on_full, nullptr)) once();
+            return Errno::nospc;
+        }
+        if (full_after > 0) --full_after;
         if (fail_writes) return Errno::io;
         events_.push_back("w" + std::to_string(offset / 4096));
         return inner_->write(offset, data);
@@ -35,6 +40,8 @@ public:
     }
     bool fail_reads = false;
     bool fail_writes = false;
+    int full_after = -1; // writes; ENOSPC from there on
+    std::function<void()> on_full;
 
 private:
     std::vector<std::string>& events_;
@@ -158,6 +165,58 @@ TEST_CASE("a failed write is reported, and stops writing") {
     CHECK_FALSE(f.world.mount->begin().ok());
     CHECK(f.block(20).bytes()[0] == std::byte{7}); // still what was promised
     CHECK(f.world.kernel.unmount(*f.world.mount, false).error() == Errno::io);
+}
+
+TEST_CASE(
+    "while the host is full nothing is lost, and the next commit writes it in the same order") {
+    for (int room : {0, 1, 2, 3}) {
+        INFO("room for " << room << " writes");
+        Fixture f;
+        Buf a = f.block(5), b = f.block(4);
+        {
+            Transaction tx = f.world.mount->begin().value();
+            REQUIRE(tx.order(a, b).ok());
+            for (Buf* buf : {&a, &b})
+                tx.modify(*buf, 0, 1, WritePhase::directory)[0] = std::byte{1};
+            f.put(tx, 20, 1, WritePhase::inode);
+            f.put(tx, 30, 1, WritePhase::allocation);
+            tx.done();
+        }
+        f.world.mount->epoch().note_data_written();
+        f.device->full_after = room;
+        for (int i = 0; i < 3; ++i) CHECK(f.world.mount->sync().error() == Errno::nospc);
+        CHECK_FALSE(f.world.mount->tainted());
+        {
+            Transaction tx = f.world.mount->begin().value();
+            f.put(tx, 30, 2, WritePhase::allocation);
+            f.put(tx, 20, 2, WritePhase::allocation); // a lower phase than before
+            CHECK(tx.order(b, a).error() == Errno::again);
+            tx.done();
+        }
+        f.device->full_after = -1;
+        f.events.clear();
+        REQUIRE(f.world.mount->sync().ok());
+        CHECK(f.events == Events{"w30", "f", "w20", "f", "w5", "f", "w4", "f"});
+        CHECK(f.block(20).bytes()[0] == std::byte{2});
+    }
+}
+
+TEST_CASE("after a commit that found the host full, a newer order of two blocks counts") {
+    Fixture f;
+    Buf a = f.block(5), b = f.block(4);
+    const auto change = [&](Buf& first, Buf& then) {
+        Transaction tx = f.world.mount->begin().value();
+        REQUIRE(tx.order(first, then).ok());
+        for (Buf* buf : {&a, &b}) tx.modify(*buf, 0, 1, WritePhase::directory);
+        tx.done();
+    };
+    change(a, b);
+    f.device->full_after = 0;
+    f.device->on_full = [&] { change(b, a); }; // in the next epoch, while this one is written
+    CHECK(f.world.mount->sync().error() == Errno::nospc);
+    f.device->full_after = -1;
+    REQUIRE(f.world.mount->sync().ok());
+    CHECK(f.events == Events{"w4", "f", "w5", "f"});
 }
 
 TEST_CASE("a failed read is an error of those who wanted the block, not of the next") {
