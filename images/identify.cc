@@ -102,6 +102,44 @@ std::string_view filesystem_name(std::string_view blkid_type) {
     return {};
 }
 
+namespace {
+
+struct Signature {
+    uint64_t offset, length; // bytes; length 0: none
+};
+
+/// The first mark to go.
+Result<Signature> next_signature(const host::DirectRange& range, uint64_t size,
+                                 FunctionRef<bool(std::string_view)> keep) {
+    Probe probe = TRY(make_probe(range, size));
+    blkid_probe_enable_superblocks(probe.get(), 1);
+    blkid_probe_set_superblocks_flags(probe.get(), BLKID_SUBLKS_TYPE | BLKID_SUBLKS_MAGIC);
+    while (blkid_do_probe(probe.get()) == 0) {
+        const char* magic = nullptr;
+        size_t magic_size = 0;
+        if (keep(filesystem_name(value_of(probe.get(), "TYPE"))) ||
+            blkid_probe_lookup_value(probe.get(), "SBMAGIC", &magic, &magic_size) != 0)
+            continue;
+        return Signature{std::stoull(value_of(probe.get(), "SBMAGIC_OFFSET")), magic_size};
+    }
+    return Signature{};
+}
+
+} // namespace
+
+Result<void> wipe_signatures(host::BlockDevice& device, FunctionRef<bool(std::string_view)> keep) {
+    constexpr int signatures_max = 64; // some types have several copies
+    const auto range = device.direct(0, device.size(), true);
+    if (!range) return {};
+    for (int n = 0; n < signatures_max; ++n) {
+        const Signature found = TRY(next_signature(*range, device.size(), keep));
+        if (found.length == 0) break;
+        const std::vector<std::byte> nothing(static_cast<size_t>(found.length));
+        TRY(device.write(found.offset, nothing));
+    }
+    return {};
+}
+
 bool is_unknown(host::BlockDevice& device) {
     const auto found = identify(device);
     return found.ok() && found->type.empty() && found->partition_table.empty();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "hostshim/block_device.h"
+#include "hostshim/function_ref.h"
 
 #include <string>
 #include <string_view>
@@ -23,6 +24,11 @@ Result<Identity> identify(host::BlockDevice& device);
 /// The name that our file system for libblkid's type would have: "ext4" -> "ext2fs"; empty: none
 /// known. Whether this build has it, the registry knows.
 std::string_view filesystem_name(std::string_view blkid_type);
+
+/// Takes the marks of what was there before, so that nobody takes the device for that: every
+/// superblock that libblkid knows, but of types that `keep` wants, by filesystem_name(). For files
+/// and block devices only. EIO, ENOSPC, EROFS.
+Result<void> wipe_signatures(host::BlockDevice& device, FunctionRef<bool(std::string_view)> keep);
 
 /// Nothing is known on it: no file system, no partitions. False where it cannot be read.
 bool is_unknown(host::BlockDevice& device);

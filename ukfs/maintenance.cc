@@ -70,10 +70,24 @@ FailureOr<void> check_image(const char* image, const ukfs_check_args& args,
     return {};
 }
 
+/// What a new file system left alone must not pass for another one.
+Result<void> wipe_others(host::BlockDevice& device, const FileSystemType& type) {
+    TRY(images::wipe_signatures(
+        device, [&](std::string_view name) { return find_filesystem(name) == &type; }));
+    for (const FileSystemType* other : filesystem_types()) {
+        if (other == &type) continue;
+        // A FAT is known without its marks: by the boot sector, which FFS leaves alone.
+        constexpr uint64_t sector = 512;
+        if (TRY(other->probe(device))) TRY(device.write_zeros(0, sector));
+    }
+    return {};
+}
+
 FailureOr<void> fill_image(const char* image, const FileSystemType& type, const Options& options) {
     auto device = TRY(images::open(image, options.image));
     Kernel kernel;
     TRY(type.newfs(kernel, *device, options.own));
+    TRY(wipe_others(*device, type));
     TRY(device->flush());
     return {};
 }

@@ -31,6 +31,12 @@ void remove_tree(Session& session, const std::string& path, const struct ukfs_st
     }
 }
 
+/// "a/.", "a/..": removing what is in them and then failing to remove them helps nobody.
+bool names_no_entry(const std::string& path) {
+    const std::string name = base_name(path);
+    return name == "." || name == "..";
+}
+
 /// Calls `visit` for a path and, when it is a directory and asked for, for all below.
 void walk(Session& session, const std::string& path, const struct ukfs_stat& attributes,
           bool recursive,
@@ -82,6 +88,8 @@ int usage(const Common& common, std::string_view text) {
 
 int remove(const Common& common, const Paths& paths, bool recursive, bool force) {
     return in_session(common, [&](Session& session) {
+        struct ukfs_stat root;
+        if (!session.check(ukfs_lstat(session.fs(), "/", &root), "/")) return;
         for (const std::string& path : paths) {
             struct ukfs_stat attributes;
             int result = ukfs_lstat(session.fs(), path.c_str(), &attributes);
@@ -91,7 +99,14 @@ int remove(const Common& common, const Paths& paths, bool recursive, bool force)
                 session.fail(fmt::format("{}: is a directory, use -r", path));
                 continue;
             }
+            if (attributes.ino == root.ino || names_no_entry(path)) {
+                session.fail(
+                    fmt::format("{}: {} cannot be removed", path,
+                                attributes.ino == root.ino ? "the root" : "\".\" or \"..\""));
+                continue;
+            }
             session.forget_visits();
+            session.first_visit(root, "/"); // nor by way of a damaged image
             remove_tree(session, path, attributes);
         }
     });

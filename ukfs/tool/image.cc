@@ -41,6 +41,15 @@ Json facts_of(Session& session) {
     return facts;
 }
 
+/// Facts come as text. Digits alone are a number, but where users or others chose the words.
+Json typed(const std::string& name, const std::string& value) {
+    constexpr size_t digits_of_64_bits = 19;
+    const bool digits = !value.empty() && value.size() <= digits_of_64_bits &&
+                        value.find_first_not_of("0123456789") == value.npos;
+    if (!digits || name == "label" || name == "last mounted on") return value;
+    return std::stoull(value);
+}
+
 } // namespace
 
 int info(const Common& common, bool json) {
@@ -54,7 +63,7 @@ int info(const Common& common, bool json) {
         for (auto& [name, value] : facts.items()) {
             std::string key = name;
             std::replace(key.begin(), key.end(), ' ', '_');
-            named[key] = std::move(value);
+            named[key] = typed(name, value.get<std::string>());
         }
         facts = std::move(named);
         facts["block_size"] = s.block_size;

@@ -105,7 +105,7 @@ std::vector<std::pair<std::string, std::string>> FfsMount::describe() {
     feature(geo.quota2, "quota2");
     feature(geo.snapshots, "snapshots");
     out.emplace_back("features", features);
-    out.emplace_back("clean", sb().clean == disk::is_clean ? "yes" : "no");
+    out.emplace_back("state", sb().clean == disk::is_clean ? "clean" : "not clean");
     return out;
 }
 

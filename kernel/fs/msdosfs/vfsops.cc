@@ -210,10 +210,9 @@ std::vector<std::pair<std::string, std::string>> MsdosMount::describe() {
     facts.emplace_back("sector size", fmt::format("{}", geometry.sector_size));
     facts.emplace_back("cluster size", fmt::format("{}", geometry.cluster_size));
     facts.emplace_back("clusters", fmt::format("{}", geometry.cluster_count));
-    facts.emplace_back("fats", geometry.mirrored
-                                   ? fmt::format("{}", geometry.fat_count)
-                                   : fmt::format("{}, only number {} in use", geometry.fat_count,
-                                                 geometry.active_fat));
+    facts.emplace_back("fats", fmt::format("{}", geometry.fat_count));
+    if (!geometry.mirrored)
+        facts.emplace_back("fat in use", fmt::format("{}", geometry.active_fat));
     facts.emplace_back("state", std::string(found_.dirty ? "not cleanly unmounted" : "clean") +
                                     (found_.errors ? ", device errors were met" : ""));
     facts.emplace_back("code page", std::string(volume_.names.code_page.name()));
