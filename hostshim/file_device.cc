@@ -85,6 +85,8 @@ public:
     std::optional<DirectRange> direct(uint64_t offset, uint64_t length, bool for_write) override {
         if (!within(shape_.size, offset, length)) return std::nullopt;
         if (for_write && shape_.read_only) return std::nullopt;
+        if (!shape_.block_special && !file_reaches(shape_.offset + offset + length))
+            return std::nullopt; // cut short by somebody: read() says so
         return DirectRange{file_.fd(), shape_.offset + offset};
     }
 
@@ -106,6 +108,11 @@ private:
         if (shape_.read_only) return Errno::rofs;
         if (!within(shape_.size, offset, length)) return Errno::io;
         return {};
+    }
+
+    bool file_reaches(uint64_t end) const {
+        const auto status = file_.status();
+        return status.ok() && static_cast<uint64_t>(status->st_size) >= end;
     }
 
     Result<void> range_ioctl(unsigned long request, uint64_t offset, uint64_t length) const {

@@ -8,8 +8,8 @@
 //     requests_xattr.cc  the four xattr calls, and the counters as one of the root
 //     requests_ioctl.cc  file flags, FITRIM
 //
-// Every request is answered by the thread that runs it, with no lock held. No exception leaves a
-// request: memory exhaustion is its ENOMEM.
+// Every request is answered by the thread that runs it, with no lock held; but what is read by
+// splice(2), under its vnode's. No exception leaves a request: memory exhaustion is its ENOMEM.
 #pragma once
 
 #include "kernel/kern/kernel.h"
@@ -48,6 +48,8 @@ public:
     virtual Result<std::span<std::byte>> reply_buffer(size_t size) = 0;
     /// The request as the host sent it: fuse_in_header and what follows.
     virtual std::span<const std::byte> message() const = 0;
+    /// The answer may go by splice(2) from a descriptor.
+    virtual bool may_splice() const = 0;
 
 protected:
     ~RequestThread() = default;
@@ -119,6 +121,9 @@ private:
     /// Answers a lookup or a creation.
     Result<void> reply_entry(fuse_req_t req, VnodeRef vnode);
     Result<void> reply_attr(fuse_req_t req, const Attr& attr) const;
+    /// Answers a read from the device's file, past our memory. False: nothing is answered, and
+    /// somebody else may do it.
+    Result<bool> reply_spliced(fuse_req_t req, Vnode& vnode, uint64_t offset, size_t size);
     Result<size_t> write_back_append(Vnode& vnode, uint64_t offset, std::span<const std::byte> data,
                                      const Cred& cred);
 

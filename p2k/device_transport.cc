@@ -70,6 +70,7 @@ private:
     ssize_t send(std::span<const iovec> parts) override {
         return ::writev(fd_, parts.data(), static_cast<int>(parts.size()));
     }
+    bool takes_splice() const override { return true; }
 
     struct Reader {
         explicit Reader(Worker own) : worker(std::move(own)) {}

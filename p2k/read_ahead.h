@@ -5,8 +5,8 @@
 
 namespace rump::p2k {
 
-/// Raises the host's read-ahead for the mount to the size of one request, where this process may
-/// (root may). FUSE starts with 128 KiB, eight requests for what one can carry. Never fails.
+/// Raises the host's read-ahead for the mount, where this process may (root may). FUSE starts with
+/// 128 KiB. Never fails.
 void raise_read_ahead(const std::string& mountpoint, size_t bytes);
 
 } // namespace rump::p2k

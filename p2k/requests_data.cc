@@ -17,6 +17,18 @@ namespace {
 /// One request is answered in bounded time; the host asks for the rest.
 constexpr uint64_t copy_most = 64u << 20;
 
+/// Smaller reads are as fast through our memory; these are a sixth faster past it, those of
+/// 128 KiB by a third.
+constexpr size_t splice_least = 16u << 10;
+/// More extents are more system calls than the copy is worth.
+constexpr size_t splice_extents = 4;
+
+/// What fuse_reply_data() takes, with room for so many pieces.
+struct FileRanges {
+    fuse_bufvec head;
+    fuse_buf more[splice_extents - 1];
+};
+
 /// Of a write request as it stands in the message: may the set-id bits stay?
 bool keeps_setid(std::span<const std::byte> message, bool killpriv_v2) {
     if (!killpriv_v2) return false;
@@ -28,12 +40,45 @@ bool keeps_setid(std::span<const std::byte> message, bool killpriv_v2) {
 
 } // namespace
 
+/// The vnode stays locked until the host has the bytes: a pipe holds the pages of the device's file
+/// themselves, and the blocks must not become another file's meanwhile.
+Result<bool> Adapter::reply_spliced(fuse_req_t req, Vnode& vnode, uint64_t offset, size_t size) {
+    bool answered = false;
+    TRY(vfs::with_extents(vnode, offset, size, [&](const ExtentList& extents) -> Result<void> {
+        if (extents.empty() || extents.size() > splice_extents) return {};
+        FileRanges ranges = {};
+        ranges.head.count = extents.size();
+        fuse_buf* buffer = ranges.head.buf;
+        for (const Extent& extent : extents) {
+            const uint64_t begin = std::max(offset, extent.file_offset);
+            const uint64_t end = std::min(offset + size, extent.file_offset + extent.length);
+            if (extent.kind != Extent::Kind::data || begin >= end) return {};
+            const uint64_t at = extent.device_offset + (begin - extent.file_offset);
+            const auto range = mount_.device().direct(at, end - begin, false);
+            if (!range) return {};
+            buffer->size = end - begin;
+            buffer->flags = static_cast<fuse_buf_flags>(FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK);
+            buffer->fd = range->fd;
+            buffer->pos = static_cast<off_t>(range->offset);
+            ++buffer;
+        }
+        answered = true;
+        fuse_reply_data(req, &ranges.head, static_cast<fuse_buf_copy_flags>(0));
+        return {};
+    }));
+    return answered;
+}
+
 void Adapter::Requests::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
                              fuse_file_info*) {
     answer(req, [&](Adapter& self) -> Result<void> {
         if (offset < 0) return Errno::inval;
         Vnode& vnode = *TRY(self.node(id));
-        const auto buffer = TRY(self.host_.this_thread().reply_buffer(size)).first(size);
+        RequestThread& thread = self.host_.this_thread();
+        if (size >= splice_least && thread.may_splice() && self.mount_.has_device() &&
+            TRY(self.reply_spliced(req, vnode, static_cast<uint64_t>(offset), size)))
+            return {};
+        const auto buffer = TRY(thread.reply_buffer(size)).first(size);
         const size_t got = TRY(vfs::read(vnode, static_cast<uint64_t>(offset), buffer));
         fuse_reply_buf(req, reinterpret_cast<const char*>(buffer.data()), got);
         return {};

@@ -22,6 +22,10 @@ namespace {
 /// between its requests.
 constexpr uint64_t linger_polls = 2;
 
+/// Half of the largest request: measured fastest, and whatever its extents it fits the pipe that an
+/// ordinary user may make, so that it can be answered by splice(2).
+constexpr size_t read_ahead_bytes = 512u << 10;
+
 /// Over io_uring forgets alone come by the device. One wake for a few of them disturbs their client
 /// less than one each.
 constexpr unsigned forgets_rest_us = 500;
@@ -124,7 +128,7 @@ FailureOr<void> Session::mount(const std::string& mountpoint) {
     mountpoint_ = mountpoint;
     fd_ = fuse_session_fd(fuse_);
     const fuse_custom_io io = {
-        .writev = send, .read = receive, .splice_receive = nullptr, .splice_send = nullptr};
+        .writev = send, .read = receive, .splice_receive = nullptr, .splice_send = splice_send};
     if (const int error = fuse_session_custom_io(fuse_, &io, fd_))
         return Failure(errno_from_host(-error));
     return {};
@@ -143,7 +147,7 @@ FailureOr<void> Session::serve() {
     for (Transport* transport : {device_.get(), uring_.get()})
         if (auto started = transport ? transport->start() : Result<void>(); !started.ok())
             return Failure(started.error(), "cannot start threads");
-    raise_read_ahead(mountpoint_, options_.adapter.max_write);
+    raise_read_ahead(mountpoint_, read_ahead_bytes);
     return {};
 }
 
@@ -260,6 +264,11 @@ ssize_t Session::send(int fd, iovec* parts, int count, void* user) {
 
 ssize_t Session::receive(int fd, void* buffer, size_t size, void*) {
     return ::read(fd, buffer, size);
+}
+
+ssize_t Session::splice_send(int from, off_t* from_offset, int to, off_t* to_offset, size_t size,
+                             unsigned flags, void*) {
+    return ::splice(from, from_offset, to, to_offset, size, flags);
 }
 
 /// Adds to libfuse's answer what it does not know of.

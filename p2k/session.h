@@ -64,6 +64,8 @@ private:
     Session(Mount& mount, const SessionOptions& options);
     static ssize_t send(int fd, iovec* parts, int count, void* self);
     static ssize_t receive(int fd, void* buffer, size_t size, void* self);
+    static ssize_t splice_send(int from, off_t* from_offset, int to, off_t* to_offset, size_t size,
+                               unsigned flags, void* user);
     ssize_t send_init(ReplyPort& port, std::span<const iovec> parts);
     TransportLimits limits() const;
     void answer_statx(std::span<const std::byte> message, ReplyPort& port);

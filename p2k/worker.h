@@ -16,6 +16,8 @@ public:
     virtual ssize_t send(std::span<const iovec> parts) = 0;
     /// Where a payload of the answer may be built so that it need not be copied; empty: nowhere.
     virtual std::span<std::byte> payload() { return {}; }
+    /// Answers may go to the device by splice(2) too.
+    virtual bool takes_splice() const { return false; }
 
 protected:
     ~ReplyPort() = default;
@@ -28,6 +30,7 @@ public:
 
     Result<std::span<std::byte>> reply_buffer(size_t size) override;
     std::span<const std::byte> message() const override { return message_; }
+    bool may_splice() const override { return port_->takes_splice(); }
 
     /// Room for one message read from /dev/fuse.
     std::span<std::byte> message_buffer() const { return in_.bytes(); }
