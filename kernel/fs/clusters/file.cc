@@ -19,7 +19,8 @@ using host::MutexGuard;
 
 namespace {
 constexpr const char* too_short = "the chain is shorter than the file's size";
-}
+constexpr uint32_t copy_bytes = 1u << 20; // at once, of clusters that two names share
+} // namespace
 
 ClusterFile::ClusterFile(Space& space, const FileFormat& format, InodeNumber number, bool directory,
                          bool root)
@@ -73,6 +74,7 @@ Result<void> ClusterFile::collect(Transaction& tx) {
 /// written behind the end takes them up again.
 Result<void> ClusterFile::cut_tail() {
     cut_ = false;
+    if (auto first = chain_.first(); first && space_.twins.shares(*first)) return {};
     uint32_t keep = space_.heap.clusters_for(size_);
     auto have = chain_length();
     if (!have && have.error() == Errno::uclean) return {}; // reported; a check's business
@@ -88,7 +90,7 @@ Result<void> ClusterFile::release_clusters() {
     MutexGuard guard(mutex_);
     reservation_.drop();
     if (directory_) space_.numbers.remove_directory(number_);
-    if (!chain_.first()) return {};
+    if (!chain_.first() || space_.twins.leave(*chain_.first())) return {};
     auto have = chain_length();
     auto runs = have ? chain_.runs_from(0) : std::vector<ClusterRun>{};
     chain_ = Chain();
@@ -307,6 +309,73 @@ void ClusterFile::finish_write(uint64_t end, Timespec now) {
     written.written = now;
     edit(written);
     set_dirty();
+}
+
+/// One transaction of own_clusters(): some more of the first `clusters`, with what was written to
+/// them.
+Result<void> ClusterFile::copy_clusters(Chain& to, uint32_t clusters, uint64_t valid) {
+    const Heap& heap = space_.heap;
+    const uint32_t piece = std::max(copy_bytes >> heap.cluster_shift, 1u); // clusters
+    auto tx = TRY(space_.mount.begin());
+    MutexGuard guard(mutex_);
+    auto last = to.last();
+    uint32_t at = to.known();
+    auto runs = TRY(take(tx, last, std::min(8 * piece, clusters - at)));
+    TRY(space_.table.make_chain(tx, runs));
+    if (last) TRY(link(tx, *last, runs));
+    const uint32_t written = heap.clusters_for(valid);
+    std::vector<std::byte> bytes(heap.bytes_of(std::min(piece, clusters - at)));
+    space_.mount.epoch().note_data_written();
+    for (ClusterRun run : runs)
+        while (run.count > 0) {
+            auto from = TRY(find(at));
+            if (!from) return chain_broken(at, too_short, Errno::uclean);
+            uint32_t count = std::min({run.count, from->run.count, piece});
+            auto some = std::span(bytes).first(heap.bytes_of(count));
+            if (at < written) {
+                TRY(space_.mount.device().read(heap.offset_of(from->run.first), some));
+                TRY(space_.mount.device().write(heap.offset_of(run.first), some));
+            }
+            run = {run.first + count, run.count - count};
+            at += count;
+        }
+    tx.done();
+    for (ClusterRun run : runs) to.append(run);
+    return {};
+}
+
+Result<void> ClusterFile::own_clusters(uint64_t keep) {
+    std::optional<Cluster> shared;
+    uint64_t valid;
+    {
+        MutexGuard guard(mutex_);
+        shared = chain_.first();
+        if (!shared || !space_.twins.shares(*shared)) return {};
+        keep = std::min(keep, size_);
+        valid = std::min(keep, valid_);
+        if (TRY(chain_length()) < space_.heap.clusters_for(keep))
+            return chain_broken(chain_.known(), too_short, Errno::uclean);
+    }
+    Chain own;
+    const uint32_t clusters = space_.heap.clusters_for(keep);
+    if (clusters > 0) own.set_chained();
+    Result<void> copied;
+    while (copied && own.known() < clusters)
+        copied = in_order(space_.mount, [&] { return copy_clusters(own, clusters, valid); });
+    auto tx = copied ? space_.mount.begin() : Result<Transaction>(copied.error());
+    if (!tx) {
+        if (own.known() > 0)
+            space_.frees.add({own.runs_from(0), std::nullopt, false, space_.frees.epoch()});
+        return tx.error();
+    }
+    MutexGuard guard(mutex_);
+    (void)space_.twins.leave(*shared);
+    chain_ = std::move(own);
+    size_ = keep;
+    valid_ = valid;
+    set_dirty();
+    tx->done();
+    return {};
 }
 
 /// One transaction of extend().

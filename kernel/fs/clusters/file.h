@@ -11,6 +11,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <unordered_map>
 
 namespace rump::clusters {
 
@@ -84,6 +85,10 @@ public:
     /// As Vnode::prepare_write. EAGAIN: the epoch wants another order, commit it.
     Result<void> prepare_write(Transaction& tx, uint64_t offset, uint64_t length, ExtentList& out);
     void finish_write(uint64_t end, Timespec now);
+    /// Before a change of what is in the first `keep` bytes, of which a copy is made when another
+    /// name shares the clusters; of the others, the file has no clusters then. In transactions of
+    /// its own. ENOSPC, EIO, EUCLEAN.
+    Result<void> own_clusters(uint64_t keep);
     /// Allocates up to `size`, in transactions of its own; all or nothing. What was never written
     /// reads as zeros. ENOSPC, EFBIG, EIO, EUCLEAN.
     Result<void> extend(uint64_t size);
@@ -100,6 +105,10 @@ public:
     /// Memory of names, guarded by mutex().
     DirHashPool::Handle& names() { return names_; }
     host::Mutex& mutex() { return mutex_; }
+    /// In directories: names that went in epoch `gone_in`, by hash, and the sectors that they stood
+    /// in. Changed under the vnode's exclusive lock.
+    std::unordered_multimap<uint32_t, uint64_t> gone;
+    uint64_t gone_in = 0;
     /// In directories: the first slot that was never used, when known. Changed under the vnode's
     /// exclusive lock; atomic, because readers find it, too.
     std::atomic<uint32_t> end_slot{UINT32_MAX};
@@ -138,6 +147,7 @@ private:
                                          uint32_t count) REQUIRES(mutex_);
     Result<void> link(Transaction& tx, Cluster last, ChainTable::Runs next) REQUIRES(mutex_);
     Result<void> extend_to(uint64_t size);
+    Result<void> copy_clusters(Chain& to, uint32_t clusters, uint64_t valid);
     Result<void> zero_range(uint64_t from, uint64_t to) REQUIRES(mutex_);
     Result<void> cut_tail() REQUIRES(mutex_);
     Result<void> add_to_numbers() REQUIRES(mutex_);

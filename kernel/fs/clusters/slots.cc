@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace rump::clusters {
 
@@ -95,33 +96,71 @@ void SlotDirectory::forget_on_abort(Transaction& tx) {
     });
 }
 
+void SlotDirectory::note_gone(uint32_t hash, const Buf& sector) {
+    uint64_t epoch = file_.space().frees.epoch();
+    if (std::exchange(file_.gone_in, epoch) != epoch) file_.gone.clear();
+    file_.gone.emplace(hash, sector.offset());
+}
+
+Result<void> SlotDirectory::order_behind_gone(Transaction& tx, uint32_t hash, Buf& sector) {
+    if (file_.gone.empty() || file_.gone_in != file_.space().frees.epoch()) return {};
+    auto [begin, end] = file_.gone.equal_range(hash);
+    for (auto at = begin; at != end; ++at) {
+        if (at->second == sector.offset()) continue;
+        Buf old = TRY(file_.space().sector_at(at->second));
+        TRY(tx.order(old, sector));
+    }
+    return {};
+}
+
 // --- room ---------------------------------------------------------------------------------------
 
+/// Where `count` slots may begin, at or behind `from`.
+uint32_t SlotDirectory::placed(uint32_t from, uint32_t count, Across across) const {
+    uint32_t inside = from % per_sector();
+    if (across == Across::one_sector && count <= per_sector() && inside + count > per_sector())
+        return from - inside + per_sector();
+    return aligned(from);
+}
+
 /// `count` free slots in a row within [from, to); none: there are none.
-Result<std::optional<uint32_t>> SlotDirectory::free_run(uint32_t from, uint32_t to,
-                                                        uint32_t count) {
+Result<std::optional<uint32_t>> SlotDirectory::free_run(uint32_t from, uint32_t to, uint32_t count,
+                                                        Across across) {
     Reader reader;
-    for (uint32_t at = aligned(from); at + count <= to;) {
+    for (uint32_t at = from; at < to;) {
         SlotRange used = TRY(next_used(reader, at));
         uint32_t stop = used.first < used.end ? std::min(used.first, to) : to;
-        if (stop >= at + count) return std::optional<uint32_t>{at};
+        uint32_t first = placed(at, count, across);
+        if (first + count <= stop) return std::optional<uint32_t>{first};
         if (used.first == used.end) break;
-        at = aligned(used.end);
+        at = used.end;
     }
     return std::optional<uint32_t>{};
 }
 
+/// The most slots that an entry may have to find a place there.
 Result<uint32_t> SlotDirectory::longest_run(uint32_t from, uint32_t to) {
     Reader reader;
     uint32_t best = 0;
     for (uint32_t at = from; at < to;) {
         SlotRange used = TRY(next_used(reader, at));
         uint32_t stop = used.first < used.end ? std::min(used.first, to) : to;
-        if (stop > at) best = std::max(best, stop - at);
+        if (stop > at + per_sector()) best = std::max(best, stop - at);
+        for (; at < stop; at += per_sector() - at % per_sector())
+            best = std::max(best, std::min(stop - at, per_sector() - at % per_sector()));
         if (used.first == used.end) break;
         at = used.end;
     }
     return best;
+}
+
+Result<uint32_t> SlotDirectory::append_slots(Transaction& tx, uint32_t end, uint32_t count,
+                                             Across across) {
+    uint32_t first = placed(end, count, across);
+    if (first + count > slots_max_) return Errno::nospc;
+    while (!TRY(file_.directory_position((uint64_t{first} + count - 1) * slot_size)))
+        TRY(file_.grow_directory(tx));
+    return first;
 }
 
 Result<uint32_t> SlotDirectory::free_slots(Transaction& tx, uint32_t count) {
@@ -133,26 +172,30 @@ Result<uint32_t> SlotDirectory::free_slots(Transaction& tx, uint32_t count) {
         auto use = file_.names().get();
         have_index = static_cast<bool>(use);
         // One more than needed where the first may not be one to begin in.
-        if (have_index) room = use->find_room(count + (aligned(room_slots - 1) != room_slots - 1));
+        if (have_index)
+            room = use->find_room(
+                count + (count > per_sector() && aligned(room_slots - 1) != room_slots - 1));
     }
-    if (have_index && room)
-        found = TRY(free_run(*room * room_slots, std::min(end, (*room + 1) * room_slots), count));
-    else if (!have_index)
-        found = TRY(free_run(0, end, count));
+    if (have_index && room) {
+        uint32_t from = *room * room_slots, to = std::min(end, from + room_slots);
+        found = TRY(free_run(from, to, count, Across::one_sector));
+        if (!found) found = TRY(free_run(from, to, count, Across::any));
+    } else if (!have_index) {
+        found = TRY(free_run(0, end, count, Across::one_sector));
+    }
     if (found) return *found;
-    uint32_t first = aligned(end);
-    if (first + count > slots_max_) return Errno::nospc;
-    while (!TRY(file_.directory_position((uint64_t{first} + count - 1) * slot_size)))
-        TRY(file_.grow_directory(tx));
-    return first;
+    auto appended = append_slots(tx, end, count, Across::one_sector);
+    if (appended || appended.error() != Errno::nospc) return appended;
+    found = TRY(free_run(0, end, count, Across::any));
+    if (found) return *found;
+    return append_slots(tx, end, count, Across::any);
 }
 
 Result<std::optional<uint32_t>> SlotDirectory::room_beside(SlotRange old, uint32_t count) {
     using Room = std::optional<uint32_t>;
-    uint32_t per_sector = file_.space().heap.sector_size / slot_size;
-    uint32_t begin = old.first - old.first % per_sector;
-    if (old.end > begin + per_sector) return Room{};
-    uint32_t end = std::min(begin + per_sector, TRY(end_slot()));
+    uint32_t begin = old.first - old.first % per_sector();
+    if (old.end > begin + per_sector()) return Room{};
+    uint32_t end = std::min(begin + per_sector(), TRY(end_slot()));
     Reader reader;
     uint32_t run = 0, counted = begin;
     // Between the slots in use, of which the old entry's are as good as free.

@@ -63,7 +63,8 @@ protected:
     /// After an undo nothing that was remembered is sure.
     void forget_on_abort(Transaction& tx);
 
-    /// The first of `count` slots for a new entry: ones that are free again, or never used ones.
+    /// The first of `count` slots for a new entry: ones that are free again, or never used ones; in
+    /// one sector where they fit into one and there is room, so that no cut comes between them.
     /// ENOSPC.
     Result<uint32_t> free_slots(Transaction& tx, uint32_t count);
     /// `count` free slots in the one sector that holds all of `old`, which goes: so that a cut
@@ -71,6 +72,12 @@ protected:
     Result<std::optional<uint32_t>> room_beside(SlotRange old, uint32_t count);
     /// Recounts the free runs of the rooms that the slots touch.
     Result<void> update_rooms(SlotRange touched);
+
+    /// A name goes, for good. Should it come back in this epoch, its new entry must not be on the
+    /// device beside the old one.
+    void note_gone(uint32_t hash, const Buf& sector);
+    /// The entry in `sector` gets a name. EAGAIN: commit first.
+    Result<void> order_behind_gone(Transaction& tx, uint32_t hash, Buf& sector);
 
     /// The slots that the index names for a hash. False: there is no index, or too many to tell.
     bool indexed(uint32_t hash, std::array<uint32_t, 16>& slots, uint32_t& count);
@@ -89,8 +96,13 @@ protected:
     ClusterFile& file_;
 
 private:
-    Result<std::optional<uint32_t>> free_run(uint32_t from, uint32_t to, uint32_t count);
+    enum class Across : uint8_t { one_sector, any };
+    Result<std::optional<uint32_t>> free_run(uint32_t from, uint32_t to, uint32_t count,
+                                             Across across);
     Result<uint32_t> longest_run(uint32_t from, uint32_t to);
+    uint32_t placed(uint32_t from, uint32_t count, Across across) const;
+    Result<uint32_t> append_slots(Transaction& tx, uint32_t end, uint32_t count, Across across);
+    uint32_t per_sector() const { return file_.space().heap.sector_size / slot_size; }
 
     /// Directories of more slots than this get an index.
     static constexpr uint32_t index_worth_slots = 32;

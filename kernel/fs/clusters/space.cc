@@ -2,6 +2,7 @@
 #include "kernel/fs/clusters/space.h"
 
 #include "kernel/fs/clusters/file.h"
+#include "kernel/kern/kernel.h"
 #include "kernel/vfs/buffer_cache.h"
 #include "kernel/vfs/epoch.h"
 
@@ -69,6 +70,13 @@ void DirtyFiles::put_back(Files files) {
     MutexGuard guard(mutex_);
     files_.insert(files_.end(), std::make_move_iterator(files.begin()),
                   std::make_move_iterator(files.end()));
+}
+
+void Space::find_twins(const Twins::Root& root, NameReader& reader) {
+    twins.search(mount.device(), heap, table, root, reader);
+    if (std::string found = twins.found(); !found.empty())
+        mount.kernel().log().warning("{}: {} had two names, as a rename was cut short",
+                                     mount.type().name(), found);
 }
 
 Result<void> Space::epoch_collect(Transaction& tx, FunctionRef<Result<void>()> mark_volume) {

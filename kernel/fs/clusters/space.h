@@ -4,6 +4,7 @@
 
 #include "kernel/fs/clusters/alloc.h"
 #include "kernel/fs/clusters/frees.h"
+#include "kernel/fs/clusters/twins.h"
 #include "kernel/sys/mount.h"
 #include "kernel/sys/options.h"
 #include "kernel/vfs/dirent_numbers.h"
@@ -75,10 +76,13 @@ struct Space {
     PendingFrees frees;
     vfs::DirentNumbers numbers;
     DirtyFiles dirty;
+    Twins twins;
     /// Held while a commit brings entries up to date, which takes no vnode's lock; shared while an
     /// entry is copied out.
     host::RwLock entries{host::Rank::fs_group};
 
+    /// Looks for names that a cut rename left twice, and says so in the log.
+    void find_twins(const Twins::Root& root, NameReader& reader);
     /// Mount::epoch_collect: entries of changed files, then what the volume says of itself, if
     /// there is anything to be written. What fails is undone, and done again by the next commit.
     Result<void> epoch_collect(Transaction& tx, FunctionRef<Result<void>()> mark_volume);

@@ -123,6 +123,7 @@ Result<void> ClusterVnode::setattr(const AttrChange& change) {
     bool owner = (change.uid && *change.uid != attr.uid) || (change.gid && *change.gid != attr.gid);
     if (owner && !options.quiet) return Errno::perm;
     if (change.flags && *change.flags != attr.flags) return Errno::perm;
+    if (change.size) TRY(file_->own_clusters(*change.size));
     if (change.size && *change.size > attr.size) TRY(file_->extend(*change.size));
 
     auto tx = TRY(mount().begin());
@@ -167,6 +168,7 @@ Result<size_t> ClusterVnode::write(uint64_t offset, std::span<const std::byte> d
     ASSERT(lock.held_exclusive());
     uint64_t max = mount().traits().max_file_size;
     if (offset > max || data.size() > max - offset) return Errno::fbig;
+    TRY(file_->own_clusters(UINT64_MAX));
     uint64_t size = file_->size();
     bool gap = !data.empty() && offset > size && offset - size > gap_in_one;
     if (gap) {
@@ -193,6 +195,7 @@ Result<void> ClusterVnode::allocate(uint64_t offset, uint64_t length, bool keep_
     if (offset > max || length > max - offset) return Errno::fbig;
     uint64_t end = offset + length;
     if (keep_size && end > size) return Errno::opnotsupp;
+    TRY(file_->own_clusters(UINT64_MAX));
     if (zero && offset < size)
         TRY(vfs::zero_allocated(*this, offset, std::min(end, size) - offset));
     if (end > size) TRY(file_->extend(end));

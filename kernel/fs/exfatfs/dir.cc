@@ -50,6 +50,7 @@ Result<bool> Directory::next(Reader& reader, uint32_t number, Entry& out) {
             (void)volume_.mount.corrupt(fmt::format("{}, slot {}: {}", node_.label(), number, why));
             continue;
         }
+        if (volume_.space.twins.hides(out.position)) continue;
         return true;
     }
 }
@@ -157,17 +158,21 @@ Result<bool> Directory::find(std::u16string_view folded, Entry& out) {
         hash_folded(folded), out,
         [&](Reader& reader, uint32_t slot, Entry& entry) { return next(reader, slot, entry); },
         [&](const Entry& entry) { return matches(entry, folded); },
-        [&](const Entry& entry, FunctionRef<void(uint32_t)> give) {
-            NameUnits name;
-            fold_entry(entry, name);
-            give(hash_folded(name.view()));
-        });
+        [&](const Entry& entry, FunctionRef<void(uint32_t)> give) { give(hash_of(entry)); });
+}
+
+uint32_t Directory::hash_of(const Entry& entry) const {
+    NameUnits name;
+    fold_entry(entry, name);
+    return hash_folded(name.view());
 }
 
 void Directory::index_entry(const Entry& entry, bool add) {
-    NameUnits name;
-    fold_entry(entry, name);
-    change_index({hash_folded(name.view()), entry.slot}, add);
+    change_index({hash_of(entry), entry.slot}, add);
+}
+
+void Directory::note_gone(const Entry& entry, const Buf& sector) {
+    SlotDirectory::note_gone(hash_of(entry), sector);
 }
 
 } // namespace rump::exfatfs

@@ -29,11 +29,11 @@ public:
         : SlotDirectory(node, disk::directory_bytes_max / disk::entry_size), node_(node),
           volume_(node.volume()) {}
 
-    /// The first set that begins at `slot` or behind it. Damaged ones are reported and left out.
-    /// False: there is none. EIO, EUCLEAN, EOPNOTSUPP (an entry that must be understood and is
-    /// not).
+    /// The first set that begins at `slot` or behind it. Damaged ones are reported and left out,
+    /// those whose names do not count (Twins) only left out. False: there is none. EIO, EUCLEAN,
+    /// EOPNOTSUPP (an entry that must be understood and is not).
     Result<bool> next(uint32_t slot, Entry& out);
-    /// The set that begins at `slot`. False: none, or a damaged one.
+    /// The set that begins at `slot`, a hidden one too. False: none, or a damaged one.
     Result<bool> read_at(uint32_t slot, Entry& out);
     /// The set whose name folds to `folded`. False: there is none.
     Result<bool> find(std::u16string_view folded, Entry& out);
@@ -57,6 +57,8 @@ public:
     Result<std::optional<uint32_t>> room_beside(const Entry& old, const NameUnits& name,
                                                 size_t extras);
     Result<void> erase(Transaction& tx, const Entry& entry);
+    /// Says that a set which was erased may come back elsewhere from now on.
+    void note_gone(const Entry& entry, const Buf& sector);
     /// The sector of its file entry, for Transaction::order. EIO.
     Result<Buf> sector_of(const Entry& entry) { return volume_.space.sector_at(entry.position); }
 
@@ -68,6 +70,7 @@ private:
 
     void fold_entry(const Entry& entry, NameUnits& out) const;
     bool matches(const Entry& entry, std::u16string_view folded) const;
+    uint32_t hash_of(const Entry& entry) const;
     void index_entry(const Entry& entry, bool add);
 
     Node& node_;

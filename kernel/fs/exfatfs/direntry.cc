@@ -91,6 +91,7 @@ Result<Directory::Made> Directory::insert(Transaction& tx, const NameUnits& name
     Entry entry;
     entry.slot = first;
     entry.name = name;
+    TRY(order_behind_gone(tx, hash_of(entry), made.sector));
     index_entry(entry, true);
     TRY(update_rooms({first, first + count}));
     return made;
@@ -98,10 +99,16 @@ Result<Directory::Made> Directory::insert(Transaction& tx, const NameUnits& name
 
 Result<void> Directory::erase(Transaction& tx, const Entry& entry) {
     forget_on_abort(tx);
+    Buf first;
     for (uint32_t i = 0; i < entry.count; i++) {
         Buf sector;
         auto bytes = TRY(modify_slot(tx, entry.slot + i, sector));
         bytes[0] &= ~std::byte{disk::type_in_use};
+        // Secondaries of nothing are better than a set that lacks some.
+        if (i == 0)
+            first = sector;
+        else
+            (void)tx.order(first, sector);
     }
     index_entry(entry, false);
     return update_rooms({entry.slot, entry.slot + entry.count});

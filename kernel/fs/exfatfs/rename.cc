@@ -1,11 +1,81 @@
 // rename. The entry that the file has afterwards reaches the device before the old one goes: a cut
-// between the two leaves two names for one file, which a check mends, and not a file without a
-// name.
+// between the two leaves two names for one file, and not a file without a name. What becomes of
+// them: clusters/twins.h.
 #include "kernel/fs/exfatfs/vnops.h"
 
 #include "kernel/vfs/buffer_cache.h"
 
+#include <algorithm>
+
 namespace rump::exfatfs {
+
+namespace {
+
+/// Whole sets only: of one that was cut nothing is known.
+class Names final : public clusters::NameReader {
+public:
+    explicit Names(const Geometry& geometry) : geometry_(geometry) {}
+
+    void each_name(std::span<const std::byte> directory,
+                   FunctionRef<void(const Name&)> give) override {
+        for (size_t at = 0; at + disk::entry_size <= directory.size(); at += disk::entry_size) {
+            auto type = static_cast<uint8_t>(directory[at]);
+            if (type == disk::type_end) return;
+            Name name;
+            if (type != disk::type_file || !read_set(directory.subspan(at), name)) continue;
+            name.slot = static_cast<uint32_t>(at / disk::entry_size);
+            give(name);
+        }
+    }
+    std::optional<uint32_t> parent(std::span<const std::byte>) override { return std::nullopt; }
+
+private:
+    bool read_set(std::span<const std::byte> bytes, Name& name) const {
+        const auto& file = *reinterpret_cast<const disk::FileEntry*>(bytes.data());
+        size_t count = size_t{file.secondaries} + 1;
+        if (count < 3 || bytes.size() < count * disk::entry_size) return false;
+        SetChecksum sum;
+        for (size_t i = 0; i < count; i++)
+            sum.add(bytes.subspan(i * disk::entry_size, disk::entry_size));
+        const auto& stream = *reinterpret_cast<const disk::StreamEntry*>(&bytes[disk::entry_size]);
+        if (sum.value() != file.checksum || stream.type != disk::type_stream) return false;
+        name.directory = (file.attributes & disk::attr_directory) != 0;
+        name.first = stream.first_cluster;
+        if (stream.flags & disk::flag_no_chain) {
+            name.run = geometry_.clusters_for(stream.length);
+            if (!geometry_.is_run(name.first, name.run)) return false;
+        }
+        return stream.length != 0;
+    }
+
+    const Geometry& geometry_;
+};
+
+} // namespace
+
+void ExfatMount::find_twins() {
+    Names names(volume_.geometry);
+    volume_.space.find_twins({volume_.geometry.root_cluster.value()}, names);
+}
+
+/// Where the directory is damaged they stay hidden.
+Result<void> ExfatMount::drop_hidden() {
+    for (const auto& name : volume_.space.twins.hidden()) {
+        auto number =
+            name.directory == 0 ? root_number() : volume_.space.numbers.at(name.directory);
+        auto dir = vget(number);
+        if (!dir) continue;
+        host::ExclusiveGuard guard((*dir)->lock);
+        auto tx = TRY(begin());
+        Directory directory(node_of(**dir));
+        Entry entry;
+        auto found = directory.read_at(name.slot, entry);
+        if (!found || !*found || !directory.erase(tx, entry)) continue;
+        tx.done();
+        volume_.space.twins.dropped(name);
+    }
+    return {};
+}
 
 /// The target's entries become the source's: the two that matter stand in one sector, so a cut
 /// shows the one file or the other.
@@ -32,6 +102,7 @@ Result<void> ExfatVnode::replace(const RenameArgs& args) {
         place = std::move(made.place);
     }
     TRY(from.erase(tx, old_entry));
+    from.note_gone(old_entry, old_sector);
     target.set_unlinked(tx);
     source.move_to(tx, std::move(place));
     // The commit of this epoch writes the source's entries over the target's, with a new checksum.
@@ -59,6 +130,7 @@ Result<void> ExfatVnode::move(const RenameArgs& args) {
     if (place.first) TRY(from.erase(tx, old_entry));
     auto made = TRY(to.insert(tx, name, source.head(), extras, place));
     if (!place.first) TRY(from.erase(tx, old_entry));
+    from.note_gone(old_entry, old_sector);
     source.move_to(tx, std::move(made.place));
     source.change({});
     touch();

@@ -35,6 +35,7 @@ ExfatMount::ExfatMount(Kernel& kernel, const FileSystemType& type, MountArgs arg
     : Mount(kernel, type, std::move(args), clusters::traits(file_size_max, 10'000'000)),
       volume_(*this, geometry, options, std::move(system)) {
     if (this->options().read_only) report_upcase();
+    if (geometry.was_dirty) find_twins();
 }
 
 ExfatMount::~ExfatMount() {
@@ -115,7 +116,8 @@ Result<std::unique_ptr<Vnode>> ExfatMount::load(InodeNumber number) {
     if (number == root_number())
         return std::unique_ptr<Vnode>(std::make_unique<ExfatVnode>(*this, root_node(), 0));
     uint64_t position = TRY(volume_.space.numbers.position_of(number));
-    if (!volume_.geometry.in_heap(position)) return Errno::stale;
+    if (!volume_.geometry.in_heap(position) || volume_.space.twins.hides(position))
+        return Errno::stale;
     InodeNumber parent_number = TRY(directory_of(position));
     // A directory that contains itself would be looked for in itself.
     if (parent_number == number) return Errno::stale;
@@ -156,11 +158,14 @@ void ExfatMount::report_upcase() {
 /// In use from now on, whether anything changes or not.
 FailureOr<void> ExfatMount::begin_writing() {
     report_upcase();
-    if (volume_.geometry.was_dirty || read_only()) return {};
-    auto tx = TRY(begin());
-    if (!set_state(tx, false, percent_unknown))
-        return Failure(Errno::io, "the mark of a mounted file system cannot be written");
-    tx.done();
+    if (read_only()) return {};
+    if (!volume_.geometry.was_dirty) {
+        auto tx = TRY(begin());
+        if (!set_state(tx, false, percent_unknown))
+            return Failure(Errno::io, "the mark of a mounted file system cannot be written");
+        tx.done();
+    }
+    TRY(drop_hidden());
     TRY(epoch().commit());
     return {};
 }

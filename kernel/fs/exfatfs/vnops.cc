@@ -111,7 +111,9 @@ Result<void> ExfatVnode::remove_entry(Name name, Vnode& of) {
     auto tx = TRY(mount().begin());
     TRY(find_own_entry(directory, name, victim, entry));
     auto extras = TRY(directory.extras(entry));
+    Buf sector = TRY(directory.sector_of(entry));
     TRY(directory.erase(tx, entry));
+    directory.note_gone(entry, sector);
     victim.set_unlinked(tx);
     touch();
     free_extras(extras);

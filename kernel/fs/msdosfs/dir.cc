@@ -61,7 +61,8 @@ Result<bool> Directory::next_any(Reader& reader, uint32_t number, Entry& out) {
 Result<bool> Directory::next_file(Reader& reader, uint32_t number, Entry& out) {
     for (;; number = out.slot + 1) {
         if (!TRY(next_any(reader, number, out))) return false;
-        if (!out.is_label() && !out.is_dot()) return true;
+        if (!out.is_label() && !out.is_dot() && !volume_.space.twins.hides(out.position))
+            return true;
     }
 }
 
@@ -104,6 +105,12 @@ Result<void> Directory::assemble(Reader& reader, Entry& out) {
 Result<bool> Directory::next(uint32_t number, Entry& out) {
     Reader reader;
     return next_file(reader, number, out);
+}
+
+Result<void> Directory::at(uint32_t slot, Entry& out) {
+    Reader reader;
+    if (!TRY(next_any(reader, slot, out)) || out.slot != slot) return Errno::noent;
+    return {};
 }
 
 Result<bool> Directory::label(Entry& out) {
@@ -181,6 +188,11 @@ Result<Directory::Made> Directory::insert(Transaction& tx, const NameUnits& name
     uint32_t first = place.first ? *place.first : TRY(free_slots(tx, pieces + 1));
     uint32_t end = TRY(end_slot());
 
+    // A slot that is left out must not look like the directory's end.
+    for (uint32_t skipped = end; skipped < first; skipped++) {
+        Buf sector;
+        TRY(modify_slot(tx, skipped, sector))[0] = std::byte{disk::name_deleted};
+    }
     Entry made;
     made.first_slot = first;
     made.slot = first + pieces;
@@ -211,6 +223,11 @@ Result<Directory::Made> Directory::insert(Transaction& tx, const NameUnits& name
 
     TRY(move_end(tx, made.slot + 1));
     if (pieces > 0) made.long_name = name;
+    Result<void> ordered;
+    each_hash(made, [&](uint32_t hash) {
+        if (ordered) ordered = order_behind_gone(tx, hash, result.sector);
+    });
+    TRY(std::move(ordered));
     index_entry(made, true);
     TRY(update_rooms({made.first_slot, made.slot + 1}));
     return result;
@@ -218,12 +235,22 @@ Result<Directory::Made> Directory::insert(Transaction& tx, const NameUnits& name
 
 Result<void> Directory::erase(Transaction& tx, const Entry& entry) {
     forget_on_abort(tx);
+    Buf last;
     for (uint32_t number = entry.slot + 1; number-- > entry.first_slot;) {
         Buf sector;
         TRY(modify_slot(tx, number, sector))[0] = std::byte{disk::name_deleted};
+        // Pieces that belong to nothing are better than an entry without its long name.
+        if (number == entry.slot)
+            last = sector;
+        else
+            (void)tx.order(last, sector);
     }
     index_entry(entry, false);
     return update_rooms({entry.first_slot, entry.slot + 1});
+}
+
+void Directory::note_gone(const Entry& entry, const Buf& sector) {
+    each_hash(entry, [&](uint32_t hash) { SlotDirectory::note_gone(hash, sector); });
 }
 
 } // namespace rump::msdosfs

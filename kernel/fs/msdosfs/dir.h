@@ -33,9 +33,11 @@ public:
     explicit Directory(Node& node)
         : SlotDirectory(node, disk::directory_entries_max), node_(node), volume_(node.volume()) {}
 
-    /// The first entry whose short slot is `slot` or behind it, without labels and dot entries.
-    /// False: there is none. EIO, EUCLEAN.
+    /// The first entry whose short slot is `slot` or behind it, without labels, dot entries and
+    /// names that do not count (Twins). False: there is none. EIO, EUCLEAN.
     Result<bool> next(uint32_t slot, Entry& out);
+    /// The entry whose short slot is `slot`, a hidden one too. ENOENT, EIO, EUCLEAN.
+    Result<void> at(uint32_t slot, Entry& out);
     /// The entry whose long or short name folds to `folded`. False: there is none. EIO, EUCLEAN.
     Result<bool> find(std::u16string_view folded, Entry& out);
 
@@ -52,6 +54,8 @@ public:
     /// either name. None: there is no room.
     Result<std::optional<uint32_t>> room_beside(const Entry& old, const NameUnits& name);
     Result<void> erase(Transaction& tx, const Entry& entry);
+    /// Says that an entry which was erased may come back elsewhere from now on.
+    void note_gone(const Entry& entry, const Buf& sector);
     /// The sector of a short entry, for Transaction::order. EIO.
     Result<Buf> sector_of(const Entry& entry) { return volume_.space.sector_at(entry.position); }
     /// The volume's label entry of a root directory. False: none. EIO, EUCLEAN.

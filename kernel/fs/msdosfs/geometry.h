@@ -64,6 +64,10 @@ public:
         return offset >= root_offset &&
                offset < root_offset + uint64_t{root_entries} * disk::dirent_size;
     }
+    /// False: there is no room for them, so nothing says how it was unmounted.
+    bool has_marks() const {
+        return tail_offset || is_fat32() || (type == FatType::fat16 && !atari);
+    }
     /// The marks in the boot sector and in the table. EIO.
     Result<Marks> marks(host::BlockDevice& device) const;
     bool is_fat32() const { return type == FatType::fat32; }

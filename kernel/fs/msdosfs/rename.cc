@@ -1,13 +1,42 @@
 // rename. The entry that the file has afterwards reaches the device before the old one goes: a cut
-// between the two leaves two names for one chain, which a check mends, and not a file without a
-// name.
+// between the two leaves two names for one chain, and not a file without a name. What becomes of
+// them: clusters/twins.h.
 #include "kernel/fs/msdosfs/vnops.h"
 
 #include "kernel/vfs/buffer_cache.h"
 
+#include <algorithm>
+
 namespace rump::msdosfs {
 
 namespace {
+
+class Names final : public clusters::NameReader {
+public:
+    explicit Names(const Geometry& geometry) : geometry_(geometry) {}
+
+    void each_name(std::span<const std::byte> directory,
+                   FunctionRef<void(const Name&)> give) override {
+        for (size_t at = 0; at + disk::dirent_size <= directory.size(); at += disk::dirent_size) {
+            const auto& entry = *reinterpret_cast<const disk::DirEntry*>(&directory[at]);
+            if (entry.name[0] == disk::name_end) return;
+            if (entry.name[0] == disk::name_deleted || entry.name[0] == '.' ||
+                entry.attributes & disk::attr_label)
+                continue;
+            give({static_cast<uint32_t>(at / disk::dirent_size), first_cluster_of(entry, geometry_),
+                  0, (entry.attributes & disk::attr_directory) != 0});
+        }
+    }
+    std::optional<uint32_t> parent(std::span<const std::byte> head) override {
+        const auto& dotdot = *reinterpret_cast<const disk::DirEntry*>(&head[disk::dirent_size]);
+        if (dotdot.name[0] != '.' || dotdot.name[1] != '.') return std::nullopt;
+        return first_cluster_of(dotdot, geometry_);
+    }
+
+private:
+    const Geometry& geometry_;
+};
+static_assert(clusters::NameReader::head_size == 2 * disk::dirent_size);
 
 /// A directory that has a new parent says so in its second entry: while it has two names, so that
 /// ".." is never wrong for the only one.
@@ -34,6 +63,33 @@ Result<void> set_parent(Transaction& tx, Node& child, Node& parent, Buf& new_nam
 
 } // namespace
 
+void MsdosMount::find_twins() {
+    const Geometry& geometry = volume_.geometry;
+    Names names(geometry);
+    volume_.space.find_twins({geometry.is_fat32() ? geometry.root_cluster.value() : 0,
+                              geometry.root_offset,
+                              uint64_t{geometry.root_entries} * disk::dirent_size},
+                             names);
+}
+
+/// Where the directory is damaged they stay hidden.
+Result<void> MsdosMount::drop_hidden() {
+    for (const auto& name : volume_.space.twins.hidden()) {
+        auto number =
+            name.directory == 0 ? root_number() : volume_.space.numbers.at(name.directory);
+        auto dir = vget(number);
+        if (!dir) continue;
+        host::ExclusiveGuard guard((*dir)->lock);
+        auto tx = TRY(begin());
+        Directory directory(node_of(**dir));
+        Entry entry;
+        if (!directory.at(name.slot, entry) || !directory.erase(tx, entry)) continue;
+        tx.done();
+        volume_.space.twins.dropped(name);
+    }
+    return {};
+}
+
 /// The target's entry becomes the source's: one sector, so a cut shows the one file or the other.
 Result<void> MsdosVnode::replace(const RenameArgs& args) {
     Node& source = node_of(args.source);
@@ -55,6 +111,7 @@ Result<void> MsdosVnode::replace(const RenameArgs& args) {
     moved.case_bits = new_entry.raw.case_bits;
     entry = moved;
     TRY(from.erase(tx, old_entry));
+    from.note_gone(old_entry, old_sector);
     target.set_unlinked(tx);
     source.move_to(tx, new_entry.position);
     if (source.is_directory() && &args.to_dir != this)
@@ -89,6 +146,7 @@ Result<void> MsdosVnode::move(const RenameArgs& args) {
     if (erase_first) TRY(from.erase(tx, old_entry));
     auto made = TRY(to.insert(tx, name, source.entry(), place));
     if (!erase_first) TRY(from.erase(tx, old_entry));
+    from.note_gone(old_entry, old_sector);
     source.move_to(tx, made.position);
     if (source.is_directory() && &args.to_dir != this)
         TRY(set_parent(tx, source, to_dir, made.sector, old_sector));

@@ -38,6 +38,7 @@ MsdosMount::MsdosMount(Kernel& kernel, const FileSystemType& type, MountArgs arg
     if (!found.dirty) written_hints_ = volume_.space.clusters.hints();
     if (!volume_.geometry.is_fat32())
         (void)volume_.space.numbers.add_directory(root_number(), 0, 1);
+    if (found.dirty || !volume_.geometry.has_marks()) find_twins();
 }
 
 MsdosMount::~MsdosMount() {
@@ -109,6 +110,7 @@ Result<std::unique_ptr<Vnode>> MsdosMount::load(InodeNumber number) {
         return std::unique_ptr<Vnode>(std::make_unique<MsdosVnode>(*this, root_node(), 0));
     uint64_t position = TRY(volume_.space.numbers.position_of(number));
     if (!geometry.in_heap(position) && !geometry.in_root_area(position)) return Errno::stale;
+    if (volume_.space.twins.hides(position)) return Errno::stale;
     TRY(directory_of(position));
     Buf sector = TRY(volume_.space.sector_at(position));
     const auto& entry = sector.as<disk::DirEntry>(position % geometry.sector_size);
@@ -161,7 +163,7 @@ Result<void> MsdosMount::write_fsinfo(Transaction& tx) {
 }
 
 /// In use from now on, whether anything changes or not.
-FailureOr<void> MsdosMount::begin_writing() {
+FailureOr<void> MsdosMount::mark_in_use() {
     auto tx = TRY(begin());
     if (found_.dirty) {
         auto repaired = volume_.fat.repair_mirrors(tx);
@@ -174,6 +176,12 @@ FailureOr<void> MsdosMount::begin_writing() {
         return Failure(Errno::io, "the mark of a mounted file system cannot be written");
     }
     tx.done();
+    return {};
+}
+
+FailureOr<void> MsdosMount::begin_writing() {
+    TRY(mark_in_use());
+    TRY(drop_hidden());
     TRY(epoch().commit());
     return {};
 }

@@ -43,7 +43,11 @@ private:
                                     const disk::DirEntry& entry);
     std::shared_ptr<Node> root_node();
     Result<void> walk_to(uint64_t unit);
+    // rename.cc
+    void find_twins();
+    Result<void> drop_hidden();
     Result<void> set_state(Transaction& tx, bool clean);
+    FailureOr<void> mark_in_use();
     Result<void> write_fsinfo(Transaction& tx);
 
     Volume volume_;

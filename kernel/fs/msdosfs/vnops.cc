@@ -100,7 +100,9 @@ Result<void> MsdosVnode::remove_entry(Name name, Vnode& of) {
     Entry entry;
     auto tx = TRY(mount().begin());
     TRY(find_own_entry(directory, name, victim, entry));
+    Buf sector = TRY(directory.sector_of(entry));
     TRY(directory.erase(tx, entry));
+    directory.note_gone(entry, sector);
     victim.set_unlinked(tx);
     touch();
     tx.done();
