@@ -109,11 +109,10 @@ private:
 
 class DirectBackend final : public Backend {
 public:
-    DirectBackend(Target& target, ImageKind kind)
+    DirectBackend(Target& target, ImageKind kind, std::unique_ptr<host::BlockDevice> device,
+                  std::function<void()> finished)
         : target_(target), kind_(kind), clock_({1'600'000'000, 0}, 1000),
-          kernel_({.clock = &clock_}) {
-        if (const auto& image = target.image(kind); !image.empty())
-            device_ = host::make_memory_device(image);
+          device_(std::move(device)), finished_(std::move(finished)), kernel_({.clock = &clock_}) {
         mount();
     }
     ~DirectBackend() override { root_.reset(); }
@@ -287,10 +286,16 @@ public:
         return done.ok() ? Result<void>() : Result<void>(done.error().code);
     }
     void reopen() override {
-        finish();
+        unmount();
         mount();
     }
     void finish() override {
+        unmount();
+        if (finished_) finished_();
+    }
+
+private:
+    void unmount() {
         root_.reset();
         // Nobody holds a vnode any more: EBUSY would be a reference that was not given back.
         if (auto done = kernel_.unmount(*mount_, false); !done.ok())
@@ -298,7 +303,6 @@ public:
         check_image();
     }
 
-private:
     void mount() {
         MountArgs args;
         if (device_) args.device = std::make_unique<BorrowedDevice>(*device_);
@@ -409,7 +413,8 @@ private:
     Target& target_;
     const ImageKind kind_;
     host::VirtualClock clock_;
-    std::unique_ptr<host::BlockDevice> device_;
+    const std::unique_ptr<host::BlockDevice> device_; // null: the type needs none
+    const std::function<void()> finished_;
     Kernel kernel_;
     Mount* mount_ = nullptr;
     VnodeRef root_;
@@ -419,7 +424,15 @@ private:
 } // namespace
 
 std::unique_ptr<Backend> make_direct_backend(Target& target, ImageKind kind) {
-    return std::make_unique<DirectBackend>(target, kind);
+    const auto& image = target.image(kind);
+    return make_direct_backend(target, kind,
+                               image.empty() ? nullptr : host::make_memory_device(image), {});
+}
+
+std::unique_ptr<Backend> make_direct_backend(Target& target, ImageKind kind,
+                                             std::unique_ptr<host::BlockDevice> device,
+                                             std::function<void()> finished) {
+    return std::make_unique<DirectBackend>(target, kind, std::move(device), std::move(finished));
 }
 
 } // namespace rump::conformance

@@ -61,7 +61,15 @@ struct State {
 struct Recording {
     std::vector<RecordedEvent> events;
     std::vector<Note> notes;
+    bool by_session = false; // files hold what content::make() makes
     uint64_t flushes = 0, writes = 0;
+
+    void count() {
+        for (const RecordedEvent& event : events) {
+            flushes += event.kind == Kind::flush;
+            writes += event.kind == Kind::write;
+        }
+    }
 };
 
 FailureOr<Recording> record(const Subject& subject, const Options& options) {
@@ -71,9 +79,8 @@ FailureOr<Recording> record(const Subject& subject, const Options& options) {
         World world;
         Mount* mount = TRY(world.kernel->mount(subject.type, {lend(recorder), subject.options}));
         Session session(*mount, recorder);
-        mixed_workload(
-            session, options.seed,
-            {options.steps, subject.hard_links, subject.symlinks, subject.directory_renames});
+        mixed_workload(session, options.seed,
+                       {options.steps, subject.hard_links, subject.symlinks, subject.long_names});
         if (!session.error().empty())
             return Failure(Errno::io, session.error() + " [" + world.said + "]");
         recording.notes = session.notes();
@@ -81,10 +88,8 @@ FailureOr<Recording> record(const Subject& subject, const Options& options) {
             return Failure(done.error(), "unmount after the workload");
     }
     recording.events = recorder.events();
-    for (const RecordedEvent& event : recording.events) {
-        recording.flushes += event.kind == Kind::flush;
-        recording.writes += event.kind == Kind::write;
-    }
+    recording.by_session = true;
+    recording.count();
     return recording;
 }
 
@@ -93,7 +98,8 @@ std::vector<State> choose_states(const Recording& recording, const Options& opti
     std::vector<size_t> bases{0}; // behind each flush
     for (size_t i = 0; i < recording.events.size(); ++i)
         if (recording.events[i].kind == Kind::flush) bases.push_back(i + 1);
-    for (size_t base : bases) states.push_back({base, base, 0, 0});
+    const size_t step = bases.size() / options.flushes + 1;
+    for (size_t i = 0; i < bases.size(); i += step) states.push_back({bases[i], bases[i], 0, 0});
     host::SeededRandom random(options.seed ^ 0x637261736821);
     for (uint64_t i = 0; i < options.states; ++i) {
         size_t cut = random.below(recording.events.size() + 1);
@@ -189,8 +195,8 @@ using Promised = std::map<std::string, std::vector<Contents>>;
 
 /// Mounts the device, walks it, compares, unmounts. `whole`: nothing may be wrong anywhere, not
 /// only with what was synced.
-Complaint look(const Subject& subject, BlockDevice& device, const Promised& promised,
-               bool read_only, bool whole) {
+Complaint look(const Subject& subject, const Recording& recording, BlockDevice& device,
+               const Promised& promised, bool read_only, bool whole) {
     World world;
     MountOptions options = subject.options;
     options.read_only = read_only;
@@ -201,7 +207,7 @@ Complaint look(const Subject& subject, BlockDevice& device, const Promised& prom
     auto walked = test::walk(mount, {}, [&](const std::string& path, Vnode& vnode, const Attr&) {
         if (!vnode.is_reg() || !whole || !complaint.empty()) return;
         auto bytes = test::read_all(vnode);
-        if (bytes && !content::plausible(*bytes))
+        if (bytes && recording.by_session && !content::plausible(*bytes))
             complaint = path + " shows bytes that were never written to it";
     });
     if (complaint.empty() && whole && !walked.errors.empty()) complaint = walked.errors.front();
@@ -224,7 +230,7 @@ Complaint judge(const Subject& subject, const Recording& recording, const State&
     if (subject.look_at_cut && state.number % 8 == 0)
         if (auto c = subject.look_at_cut(*cut); !c.empty()) return "outside: " + c;
     auto mounted = host::make_memory_overlay(*cut);
-    if (auto c = look(subject, *mounted, promised, false, subject.ordered); !c.empty())
+    if (auto c = look(subject, recording, *mounted, promised, false, subject.ordered); !c.empty())
         return "as it is: " + c;
     if (subject.verify_after_mount)
         if (auto c = subject.verify_after_mount(*mounted); !c.empty())
@@ -233,7 +239,7 @@ Complaint judge(const Subject& subject, const Recording& recording, const State&
     // Users check before they mount, or after; both must do.
     auto checked = host::make_memory_overlay(state.number % 2 ? *mounted : *cut);
     if (auto c = subject.check(*checked); !c.empty()) return "check: " + c;
-    if (auto c = look(subject, *checked, promised, true, true); !c.empty())
+    if (auto c = look(subject, recording, *checked, promised, true, true); !c.empty())
         return "after the check: " + c;
     return {};
 }
@@ -242,14 +248,10 @@ Complaint judge(const Subject& subject, const Recording& recording, const State&
 
 void poison(std::span<std::byte> image) { std::fill(image.begin(), image.end(), std::byte{0xdb}); }
 
-Outcome explore(const Subject& subject, const Options& options) {
+namespace {
+
+Outcome explore_states(const Subject& subject, const Recording& recording, const Options& options) {
     Outcome outcome;
-    auto recorded = record(subject, options);
-    if (!recorded) {
-        outcome.complaints.push_back(recorded.error().text);
-        return outcome;
-    }
-    const Recording& recording = *recorded;
     outcome.flushes = recording.flushes;
     outcome.writes = recording.writes;
     std::vector<State> states = choose_states(recording, options);
@@ -283,6 +285,24 @@ Outcome explore(const Subject& subject, const Options& options) {
         worker(0);
     }
     return outcome;
+}
+
+} // namespace
+
+Outcome explore(const Subject& subject, const Options& options) {
+    auto recorded = record(subject, options);
+    if (recorded) return explore_states(subject, *recorded, options);
+    Outcome outcome;
+    outcome.complaints.push_back(recorded.error().text);
+    return outcome;
+}
+
+Outcome explore_recorded(const Subject& subject, std::vector<RecordedEvent> events,
+                         const Options& options) {
+    Recording recording;
+    recording.events = std::move(events);
+    recording.count();
+    return explore_states(subject, recording, options);
 }
 
 } // namespace rump::crash

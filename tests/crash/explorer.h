@@ -16,7 +16,7 @@
 // it again.
 #pragma once
 
-#include "hostshim/block_device.h"
+#include "hostshim/recording_device.h"
 #include "kernel/sys/filesystem.h"
 
 #include <functional>
@@ -44,7 +44,7 @@ struct Subject {
     /// What the workload may use.
     bool hard_links = true;
     bool symlinks = true;
-    bool directory_renames = true;
+    bool long_names = false; // of up to 90 characters: in formats where they take several entries
     /// No cut leaves a name, an inode or a file's size before what it stands for, synced or not: a
     /// walk of every state finds nothing wrong and no foreign bytes. False: only what was synced is
     /// judged before the check has run.
@@ -55,8 +55,9 @@ struct Subject {
 };
 
 struct Options {
-    uint64_t states = 500; // besides those at flushes
-    unsigned steps = 300;  // operations of the workload
+    uint64_t states = 500;         // besides those at flushes
+    uint64_t flushes = UINT64_MAX; // of those at flushes so many at the most
+    unsigned steps = 300;          // operations of the workload
     uint64_t seed = 1;
     unsigned threads = 2;
     std::optional<uint64_t> only; // this state alone
@@ -70,6 +71,10 @@ struct Outcome {
 };
 
 Outcome explore(const Subject& subject, const Options& options);
+/// The same of what somebody else did on subject.image, mount and unmount included. Nothing is
+/// known of what was synced, nor of what files should hold.
+Outcome explore_recorded(const Subject& subject, std::vector<host::RecordedEvent> events,
+                         const Options& options);
 
 /// Fills `image` with bytes that no workload writes.
 void poison(std::span<std::byte> image);

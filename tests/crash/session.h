@@ -101,7 +101,7 @@ struct WorkloadOptions {
     unsigned steps = 300;
     bool hard_links = true;
     bool symlinks = true;
-    bool directory_renames = true;
+    bool long_names = false; // half of the names are up to 90 characters long
 };
 /// A seeded mixture of all operations, with syncs in between.
 void mixed_workload(Session& session, uint64_t seed, const WorkloadOptions& options);

@@ -19,12 +19,17 @@ public:
 private:
     std::string pick_dir() {
         std::string dir;
-        if (random_.below(2)) dir = "/d" + std::to_string(random_.below(4));
-        if (!dir.empty() && random_.below(3) == 0) dir += "/d" + std::to_string(random_.below(3));
+        if (random_.below(2)) dir = "/" + name("d", random_.below(4));
+        if (!dir.empty() && random_.below(3) == 0) dir += "/" + name("d", random_.below(3));
         return session_.is_dir(dir) ? dir : "";
     }
     std::string pick(const char* kind, uint64_t names) {
-        return pick_dir() + "/" + kind + std::to_string(random_.below(names));
+        return pick_dir() + "/" + name(kind, random_.below(names));
+    }
+    std::string name(const char* kind, uint64_t number) const {
+        std::string short_name = kind + std::to_string(number);
+        if (!options_.long_names || number % 2 == 0) return short_name;
+        return short_name + std::string(number * 17 % 90, 'x');
     }
     std::string pick_file() {
         for (int i = 0; i < 8; ++i)
@@ -94,8 +99,7 @@ private:
     }
     void rename() {
         std::string from = pick_file(), to = pick("file", 8);
-        if (random_.below(4) == 0 &&
-            options_.directory_renames) { // an empty directory to a new place
+        if (random_.below(4) == 0) { // an empty directory to a new place
             from = pick("d", 4), to = pick("d", 4);
             if (!session_.is_dir(from) || session_.has_entries(from) || session_.exists(to) ||
                 to.starts_with(from + "/"))
