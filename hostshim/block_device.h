@@ -55,7 +55,8 @@ public:
     virtual Result<void> write_zeros(uint64_t offset, uint64_t length);
 
     /// Where [offset, offset + length) can be moved by splice, sendfile or io_uring past read() and
-    /// write(); none for devices without a plain address (memory, overlays, recordings, networks).
+    /// write(), to be read at once unless `for_write`; none for devices without a plain address
+    /// (memory, overlays, recordings, networks).
     virtual std::optional<DirectRange> direct(uint64_t offset, uint64_t length, bool for_write);
 
     /// A hint that the range will be read soon. Never fails.

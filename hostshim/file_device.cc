@@ -87,6 +87,7 @@ public:
         if (for_write && shape_.read_only) return std::nullopt;
         if (!shape_.block_special && !file_reaches(shape_.offset + offset + length))
             return std::nullopt; // cut short by somebody: read() says so
+        if (!for_write) file_.announce_wait(shape_.offset + offset, length);
         return DirectRange{file_.fd(), shape_.offset + offset};
     }
 

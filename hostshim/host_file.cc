@@ -2,6 +2,7 @@
 #include "hostshim/host_file.h"
 
 #include "hostshim/device_range.h"
+#include "hostshim/thread.h"
 
 #include <array>
 #include <cerrno>
@@ -53,6 +54,12 @@ Result<void> transfer_all(uint64_t offset, std::span<const Piece> pieces, Transf
 
 } // namespace
 
+HostFile::HostFile(int fd) : fd_(fd) {
+    std::byte first;
+    const iovec piece = {&first, 1};
+    tells_waits_ = ::preadv2(fd, &piece, 1, 0, RWF_NOWAIT) >= 0 || errno == EAGAIN;
+}
+
 HostFile::~HostFile() {
     if (fd_ >= 0) ::close(fd_);
 }
@@ -71,9 +78,29 @@ Result<struct stat> HostFile::status() const {
     return status;
 }
 
+/// As preadv(2). What is in the host's memory comes without a question.
+ssize_t HostFile::read_some(const iovec* pieces, int count, off_t offset) const {
+    if (WaitObserver* observer = wait_observer(); observer && tells_waits_) {
+        const ssize_t got = ::preadv2(fd_, pieces, count, offset, RWF_NOWAIT);
+        if (got >= 0) return got;
+        if (errno == EAGAIN) observer->about_to_wait();
+    }
+    return ::preadv(fd_, pieces, count, offset);
+}
+
+void HostFile::announce_wait(uint64_t offset, uint64_t length) const {
+    WaitObserver* observer = wait_observer();
+    if (!observer || !tells_waits_ || length == 0) return;
+    std::byte last;
+    const iovec piece = {&last, 1};
+    const auto at = static_cast<off_t>(offset + length - 1);
+    if (::preadv2(fd_, &piece, 1, at, RWF_NOWAIT) < 0 && errno == EAGAIN) observer->about_to_wait();
+}
+
 Result<void> HostFile::read(uint64_t offset, std::span<std::byte> out) const {
     while (!out.empty()) {
-        ssize_t got = ::pread(fd_, out.data(), out.size(), static_cast<off_t>(offset));
+        const iovec whole = {out.data(), out.size()};
+        ssize_t got = read_some(&whole, 1, static_cast<off_t>(offset));
         if (got < 0) {
             if (errno == EINTR) continue;
             return last_error();
@@ -101,7 +128,7 @@ Result<void> HostFile::write(uint64_t offset, std::span<const std::byte> data) c
 
 Result<void> HostFile::readv(uint64_t offset, std::span<const ReadPiece> pieces) const {
     return transfer_all(offset, pieces, [this](const iovec* vector, int count, off_t at) {
-        return ::preadv(fd_, vector, count, at);
+        return read_some(vector, count, at);
     });
 }
 

@@ -18,6 +18,8 @@ struct Start {
     std::function<void()> body;
 };
 
+thread_local constinit WaitObserver* observer_of_waits = nullptr;
+
 void* run(void* argument) {
     std::unique_ptr<Start> start(static_cast<Start*>(argument));
     pthread_setname_np(pthread_self(), start->name.c_str());
@@ -65,6 +67,9 @@ void Thread::join() {
     pthread_join(impl_->id, nullptr);
     impl_.reset();
 }
+
+void observe_waits(WaitObserver* observer) { observer_of_waits = observer; }
+WaitObserver* wait_observer() { return observer_of_waits; }
 
 unsigned cpu_count() {
     cpu_set_t set;

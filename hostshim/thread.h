@@ -27,6 +27,19 @@ private:
     std::unique_ptr<Impl> impl_;
 };
 
+/// Is told when a read of its thread is about to wait for the host's disk.
+class WaitObserver {
+public:
+    virtual void about_to_wait() = 0;
+
+protected:
+    ~WaitObserver() = default;
+};
+
+/// Of the calling thread's reads; null: none. It must outlive its use.
+void observe_waits(WaitObserver* observer);
+WaitObserver* wait_observer();
+
 /// CPUs that this process may run on, at least 1.
 unsigned cpu_count();
 

@@ -5,8 +5,9 @@
 // - One thread, the leader, waits for requests. While a client is active it polls the device for up
 //   to poll_us before it sleeps, and runs at once whatever needs no waiting.
 // - A thread that takes up a request which may block (fsync, large transfers, space allocation)
-//   sees to it first that somebody else waits for requests.
-// - A request that blocks unforeseen (a read of a cold block), and a backlog, are noticed by a
+//   sees to it first that somebody else waits for requests; so does one that is about to wait for
+//   the image's disk.
+// - A request that blocks unforeseen (for a lock), and a backlog, are noticed by a
 //   watcher: one of the idle threads, which looks every millisecond while requests keep coming, and
 //   becomes a second reader when some are waiting and nobody is taking them.
 // - A reader that has found nothing retires when another one waits already.
@@ -42,16 +43,19 @@ namespace rump::p2k {
 
 namespace {
 
+/// Of them, as many as wait for the disk work side by side: measured best for 8 to 64 clients.
+constexpr unsigned least_threads = 16;
 constexpr uint64_t watch_ns = 1'000'000;
 constexpr uint64_t settle_ns = 1'000'000'000; // longest wait for forgets
 constexpr uint64_t takes_forgets_within = 16; // messages: at most 8 requests go before forgets
 constexpr unsigned watch_after = 32;          // requests without a sleep
 
-class DeviceTransport final : public Transport, private ReplyPort {
+class DeviceTransport final : public Transport, private ReplyPort, private host::WaitObserver {
 public:
     DeviceTransport(int fd, RequestSink& sink, const TransportLimits& limits, Anchor& anchor)
         : fd_(fd), sink_(sink), anchor_(anchor), poll_ns_(uint64_t{limits.poll_us} * 1000),
-          thread_count_(limits.threads ? limits.threads : host::cpu_count() + 2),
+          thread_count_(limits.threads ? limits.threads
+                                       : std::max(least_threads, host::cpu_count() + 2)),
           max_payload_(limits.max_payload), rest_us_(limits.rest_us),
           wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
     ~DeviceTransport() override {
@@ -71,10 +75,16 @@ private:
         return ::writev(fd_, parts.data(), static_cast<int>(parts.size()));
     }
     bool takes_splice() const override { return true; }
+    /// A client that is alone waits for this answer; where several are, another one asks soon.
+    void about_to_wait() override {
+        if (running_.load(std::memory_order_relaxed) > 1 && waiting_.load() == 0) promote_one();
+    }
 
     struct Reader {
         explicit Reader(Worker own) : worker(std::move(own)) {}
         Worker worker;
+        host::CondVar called;  // with mutex_:
+        bool promoted = false; // it is its turn to read
         /// It is taking a message, which may be of forgets, or runs such.
         alignas(64) std::atomic<bool> may_forget{false};
         std::atomic<uint64_t> taken{0}; // messages
@@ -87,7 +97,9 @@ private:
     Wait sleep_for_request();
     bool retire();
     void promote_one();
-    bool wait_until_promoted();
+    bool wait_until_promoted(Reader& reader);
+    void promote_last() REQUIRES(mutex_);
+    void call_watcher() REQUIRES(mutex_);
     void begin_watching();
     bool device_readable(int timeout_ms) const;
     uint64_t taken() const; // messages so far
@@ -110,16 +122,17 @@ private:
     // self-synchronized
     std::atomic<bool> stopping_{false};
     std::atomic<unsigned> waiting_{0};     // threads that wait for a request, polling or asleep
+    std::atomic<unsigned> running_{0};     // threads that run one
     std::atomic<unsigned> streak_{0};      // requests since the last sleep
     std::atomic<unsigned> poll_credit_{8}; // grows with polls that pay, to 8; 0: rarely polls
     std::atomic<unsigned> sleeps_{0};
 
     host::Mutex mutex_{host::Rank::workers};
-    host::CondVar promoted_;
-    unsigned idle_ GUARDED_BY(mutex_) = 0;
-    unsigned promotions_ GUARDED_BY(mutex_) = 0; // asked for, not yet taken up
-    bool watched_ GUARDED_BY(mutex_) = false;    // requests keep coming: look every millisecond
-    bool watcher_ GUARDED_BY(mutex_) = false;    // an idle thread is looking
+    /// The last one is called first: its buffers have memory already.
+    std::vector<Reader*> idle_ GUARDED_BY(mutex_);
+    bool wanted_ GUARDED_BY(mutex_) = false;       // a promotion was asked for when nobody was idle
+    bool watched_ GUARDED_BY(mutex_) = false;      // requests keep coming: look every millisecond
+    Reader* watcher_ GUARDED_BY(mutex_) = nullptr; // the idle one that looks
 };
 
 Result<void> DeviceTransport::start() {
@@ -145,45 +158,60 @@ void DeviceTransport::finish() {
     const uint64_t one = 1;
     (void)!::write(wake_fd_, &one, sizeof one);
     host::MutexGuard guard(mutex_);
-    promoted_.notify_all();
+    for (Reader* reader : idle_) reader->called.notify_all();
 }
 
 void DeviceTransport::thread_main(Reader& reader) {
-    while (wait_until_promoted())
+    host::observe_waits(this);
+    while (wait_until_promoted(reader))
         if (!read_and_run(reader)) return;
 }
 
 /// Sleeps among the idle threads, until it is this one's turn to read; false: the end.
-bool DeviceTransport::wait_until_promoted() {
+bool DeviceTransport::wait_until_promoted(Reader& reader) {
     host::MutexGuard guard(mutex_);
-    ++idle_;
-    bool watching = false;
-    while (promotions_ == 0 && !stopping_.load()) {
-        if (watched_ && (!watcher_ || watching)) {
-            watcher_ = watching = true;
-            if (promoted_.wait_for(mutex_, watch_ns)) continue;
+    reader.promoted = wanted_;
+    wanted_ = false;
+    if (!reader.promoted) idle_.push_back(&reader);
+    call_watcher();
+    while (!reader.promoted && !stopping_.load()) {
+        if (watcher_ != &reader) {
+            reader.called.wait(mutex_);
+        } else if (!reader.called.wait_for(mutex_, watch_ns)) {
             if (streak_.load(std::memory_order_relaxed) == 0) {
                 watched_ = false;
+                watcher_ = nullptr;
             } else if (waiting_.load() == 0 && device_readable(0)) {
-                ++promotions_;
+                promote_last();
             }
-        } else {
-            if (watching) watcher_ = watching = false;
-            promoted_.wait(mutex_);
         }
     }
-    if (watching) watcher_ = false;
-    --idle_;
-    if (stopping_.load()) return false;
-    --promotions_;
-    return true;
+    return !stopping_.load();
 }
 
 void DeviceTransport::promote_one() {
     host::MutexGuard guard(mutex_);
-    if (promotions_ > 0 && promotions_ >= idle_) return;
-    ++promotions_;
-    promoted_.notify_one();
+    promote_last();
+}
+
+void DeviceTransport::promote_last() {
+    if (idle_.empty()) {
+        wanted_ = true;
+        return;
+    }
+    Reader& last = *idle_.back();
+    idle_.pop_back();
+    last.promoted = true;
+    last.called.notify_one();
+    if (watcher_ == &last) watcher_ = nullptr;
+    call_watcher();
+}
+
+/// One of the idle threads looks while requests keep coming: the one that sleeps longest.
+void DeviceTransport::call_watcher() {
+    if (!watched_ || watcher_ || idle_.empty()) return;
+    watcher_ = idle_.front();
+    watcher_->called.notify_one();
 }
 
 /// True, and not waiting any more, when somebody else waits too.
@@ -196,9 +224,8 @@ bool DeviceTransport::retire() {
 
 void DeviceTransport::begin_watching() {
     host::MutexGuard guard(mutex_);
-    if (watched_) return;
     watched_ = true;
-    promoted_.notify_one();
+    call_watcher();
 }
 
 ssize_t DeviceTransport::read_message(Reader& reader) const {
@@ -263,7 +290,9 @@ bool DeviceTransport::read_and_run(Reader& reader) {
         if (streak_.fetch_add(1, std::memory_order_relaxed) == watch_after) begin_watching();
         if (waiting_.load() == 0 && (may_block(message) || is_large_transfer(message)))
             promote_one();
+        running_.fetch_add(1, std::memory_order_relaxed);
         sink_.run(reader.worker, message, *this);
+        running_.fetch_sub(1, std::memory_order_relaxed);
         reader.may_forget.store(false);
         if (rest_us_ > 0 && is_forget(message)) ::usleep(rest_us_);
     }

@@ -4,6 +4,7 @@
 #include "hostshim/file_device.h"
 #include "hostshim/memory_device.h"
 #include "hostshim/overlay_device.h"
+#include "hostshim/thread.h"
 #include "tests/unit/skipped.h"
 #include "tests/unit/temp_dir.h"
 
@@ -11,6 +12,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -139,6 +141,46 @@ TEST_CASE("a file that shrinks under a device gives EIO, not stale bytes") {
     CHECK((*device)->read(0, seen).error() == Errno::io);
     ReadPiece pieces[] = {seen};
     CHECK((*device)->readv(0, pieces).error() == Errno::io);
+}
+
+TEST_CASE("a thread's observer hears of reads that wait for the disk, and of no others") {
+    struct Counter final : WaitObserver {
+        int waits = 0;
+        void about_to_wait() override { ++waits; }
+    } counter;
+    TempDir dir;
+    const std::string path = make_file(dir, "image", 1u << 20);
+    auto device = open_file_device(path, writing);
+    REQUIRE(device.ok());
+    Bytes data(1u << 20, std::byte{7});
+    REQUIRE((*device)->write(0, data).ok());
+    REQUIRE((*device)->flush().ok());
+    const auto forget = [&] {
+        const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+        REQUIRE(fd >= 0);
+        REQUIRE(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0);
+        std::byte byte;
+        const iovec piece = {&byte, 1};
+        const bool forgotten = preadv2(fd, &piece, 1, 0, RWF_NOWAIT) < 0 && errno == EAGAIN;
+        close(fd);
+        return forgotten;
+    };
+    if (!forget()) return test::skipped("the host does not say whether a read would wait");
+    observe_waits(&counter);
+    CHECK((*device)->read(4096, data).error() == Errno::io); // beyond the end: nobody waits
+    CHECK(counter.waits == 0);
+    CHECK((*device)->read(0, std::span(data).first(4096)).ok());
+    CHECK(counter.waits == 1);
+    CHECK((*device)->read(0, std::span(data).first(4096)).ok());
+    CHECK(counter.waits == 1);
+    REQUIRE(forget());
+    CHECK((*device)->direct(65536, 65536, false).has_value());
+    CHECK(counter.waits == 2);
+    observe_waits(nullptr);
+    REQUIRE(forget());
+    CHECK((*device)->read(0, data).ok());
+    CHECK(counter.waits == 2);
+    CHECK(data == Bytes(1u << 20, std::byte{7}));
 }
 
 TEST_CASE("one writer or many readers of an image, in this process") {
