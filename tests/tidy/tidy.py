@@ -112,9 +112,11 @@ def manual_pages():
         raise Skip("mandoc is not installed")
     names = [n for n in files() if re.fullmatch(r"man/.*\.[1-9]", n)]
     if names:
-        run = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", *names], cwd=ROOT,
+        run = subprocess.run(["mandoc", "-T", "lint", "-W", "style", *names], cwd=ROOT,
                              capture_output=True, text=True)
-        yield from run.stdout.splitlines()
+        # Which pages and indexes this machine has is not the point.
+        about_us = re.compile(r"(?!.*referenced manual not found)mandoc: man/")
+        yield from filter(about_us.match, run.stdout.splitlines())
 
 
 def scripts():
