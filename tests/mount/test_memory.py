@@ -28,6 +28,8 @@ def fill(where):
 
 def walk(scratch, image, *options):
     """KiB that the daemon needed at most, and how many names were seen."""
+    # Each thread has its buffers, and there are as many as the machine has CPUs.
+    options = (*options, "threads=4", "transport=dev")
     with fuse_mount(scratch, "rump_ext2fs", image, mountpoint=scratch.file("mnt"), options=options) as where:
         pid = daemon_pid(where)
         names = subprocess.run(["find", where], capture_output=True, check=True).stdout.count(b"\n")

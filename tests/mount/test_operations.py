@@ -7,10 +7,9 @@ import os
 import stat
 import struct
 import sys
-import time
 
 from harness import (Skip, check, equal, errno_is, fuse_mount, has_daemon, main, make_ext2, need_root,
-                     run)
+                     run, wait_until)
 
 FS_IOC_GETFLAGS, FS_IOC_SETFLAGS = 0x80086601, 0x40086602
 FITRIM = 0xC0185879
@@ -225,13 +224,15 @@ def test_trim(scratch):
         os.unlink(where + "/a")
         fd = os.open(where, os.O_RDONLY)
         os.fsync(fd)
-        for _ in range(50): # the host lets go of a removed file in its own time
-            answer = fcntl.ioctl(fd, FITRIM, struct.pack("QQQ", 0, 2**64 - 1, 0))
-            if os.stat(image).st_blocks * 512 < 8 << 20:
-                break
-            time.sleep(0.1)
+        answers = []
+
+        def trimmed():
+            answers.append(fcntl.ioctl(fd, FITRIM, struct.pack("QQQ", 0, 2**64 - 1, 0)))
+            return os.stat(image).st_blocks * 512 < 8 << 20
+
+        wait_until(trimmed, "the host to let go of a removed file")
         os.close(fd)
-        check(struct.unpack("QQQ", answer)[1] > 16 << 20, "bytes trimmed")
+        check(struct.unpack("QQQ", answers[-1])[1] > 16 << 20, "bytes trimmed")
     check(os.stat(image).st_blocks * 512 < 8 << 20, "the host has its space back")
     run(["e2fsck", "-fn", image])
 

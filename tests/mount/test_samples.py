@@ -35,8 +35,10 @@ def samples(scratch):
         yield name, daemon, image, fsck
 
 
-def verify(name, where, *options, user=None):
-    command = [PYTHON, str(folder() / "verify-tree.py"), *options, where, str(folder() / (name + ".manifest.json"))]
+def verify(scratch, name, where, *options, user=None):
+    # Copies: the samples may lie where another user cannot go.
+    script, manifest = (shutil.copy(folder() / f, scratch.path) for f in ("verify-tree.py", name + ".manifest.json"))
+    command = [PYTHON, script, *options, where, manifest]
     done = subprocess.run(as_user(command) if user else command, capture_output=True, text=True, check=False)
     check(done.returncode == 0, f"{name}: {done.stdout[-2000:]}{done.stderr[-500:]}")
 
@@ -45,7 +47,7 @@ def test_samples_mounted_by_root(scratch):
     need_root()
     for name, daemon, image, fsck in samples(scratch):
         with fuse_mount(scratch, daemon, image, mountpoint=scratch.folder("m" + name)) as where:
-            verify(name, where, *MORE)
+            verify(scratch, name, where, *MORE)
         run([*fsck, image])
 
 
@@ -58,7 +60,7 @@ def test_samples_mounted_by_an_ordinary_user(scratch):
         with fuse_mount(scratch, daemon, image, mountpoint=scratch.folder("m" + name, owner=user),
                         options=["fakeroot"], user=user) as where:
             # The host lets nobody else read or list trusted attributes.
-            verify(name, where, *MORE, "--xattr-prefix", "user.", "--xattr-prefix", "security.",
+            verify(scratch, name, where, *MORE, "--xattr-prefix", "user.", "--xattr-prefix", "security.",
                    "--xattr-prefix", "system.", user=ROOT)
         run([*fsck, image])
 
@@ -68,7 +70,7 @@ def test_samples_taken_out_by_ukfs(scratch):
     for name, _, image, _ in samples(scratch):
         out = scratch.file("out")
         run([ukfs(), "get", image, "/", out])
-        verify(name, out)
+        verify(scratch, name, out)
         shutil.rmtree(out)
 
 
