@@ -92,7 +92,15 @@ FailureOr<std::unique_ptr<host::BlockDevice>> open_once(const ImageArgument& ima
     if (!which.empty()) window = TRY(partition_window(image.path, options, which));
     const bool overlaid = options.cow || !options.cow_file.empty();
     window.access = overlaid ? host::Access::read_only : options.access;
-    auto device = TRY(host::open_file_device(image.path, window));
+    auto opened = host::open_file_device(image.path, window);
+    if (!opened.ok()) {
+        Failure failure = opened.release_error();
+        const bool denied = failure.code == Errno::acces || failure.code == Errno::rofs;
+        if (denied && window.access == host::Access::read_write)
+            failure.text += "; -o ro and -o cow only read it";
+        return failure;
+    }
+    auto device = opened.release_value();
     if (!options.cow_file.empty())
         return host::open_file_overlay(std::move(device), options.cow_file);
     if (options.cow) return host::make_memory_overlay(std::move(device));

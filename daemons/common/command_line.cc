@@ -6,10 +6,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <grp.h>
+#include <pwd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 
 namespace rump {
@@ -40,7 +43,7 @@ constexpr OptionSpec daemon_options[] = {
 /// What mount(8), fstab and fuse(8) pass along: nothing to do, or the host's.
 constexpr std::string_view ignored_options[] = {
     "defaults",   "auto",       "noauto",     "user",          "nouser",   "users",      "owner",
-    "group",      "nofail",     "user_xattr", "_netdev",
+    "group",      "nofail",     "user_xattr", "_netdev",       "loop",
 
     "diratime",   "nodiratime", "norelatime", "nostrictatime", "lazytime", "nolazytime", "iversion",
     "noiversion", "mand",       "nomand",     "silent",        "loud",     "nonempty",
@@ -130,7 +133,28 @@ DaemonResult<void> Parser::flags(std::string_view letters, std::span<char*>& res
     return {};
 }
 
-DaemonResult<void> Parser::option(const std::string& text) {
+/// "uid=alice" as "uid=1000": what is below knows numbers only.
+DaemonResult<std::string> with_number(const std::string& text) {
+    const NamedOption option(text);
+    const bool user = option.name == "uid";
+    if ((!user && option.name != "gid") || !option.value || option.value->empty() ||
+        std::isdigit(static_cast<unsigned char>(option.value->front())))
+        return text;
+    const std::string name(*option.value);
+    std::optional<unsigned long> id;
+    if (user) {
+        if (const passwd* found = ::getpwnam(name.c_str())) id = found->pw_uid;
+    } else {
+        if (const group* found = ::getgrnam(name.c_str())) id = found->gr_gid;
+    }
+    if (!id)
+        return usage(
+            fmt::format("option {}: neither a number nor a {}", text, user ? "user" : "group"));
+    return fmt::format("{}={}", option.name, *id);
+}
+
+DaemonResult<void> Parser::option(const std::string& given) {
+    const std::string text = TRY(with_number(given));
     const NamedOption option(text);
     const std::string_view name = option.name;
     line_.words.push_back(text);

@@ -267,6 +267,17 @@ def test_a_full_host_is_no_damage(scratch):
             run(["umount", host])
 
 
+def test_an_image_that_may_only_be_read(scratch):
+    need_user_mounts()
+    for daemon, image, _ in image_daemons(scratch):
+        os.chmod(image, 0o444)
+        where = scratch.folder(daemon, NOBODY if ROOT else None)
+        refused(as_user([tool(daemon), image, where]), 32, image, "may not write", "-o ro", "-o cow")
+        for option in ("ro", "cow"):
+            run(as_user([tool(daemon), "-o", option, image, where]))
+            run(as_user([tool("rump_umount"), where]))
+
+
 def test_part_of_a_disk(scratch):
     for daemon, image, check_with in image_daemons(scratch):
         disk = scratch.file("disk")

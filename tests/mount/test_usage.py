@@ -1,6 +1,8 @@
 # Command lines: what is refused, in which words, with which exit code of mount(8), and that nothing
 # has changed then.
+import grp
 import os
+import pwd
 import subprocess
 import sys
 
@@ -102,8 +104,17 @@ def test_of_contrary_options_the_last_counts(scratch):
                 equal(name in shown, there, f"{options}: {name} in {shown}")
 
 
+def test_owners_by_name(scratch):
+    with fuse_mount(scratch, "rump_tmpfs", options=["uid=nobody", "gid=daemon"]) as where:
+        status = os.stat(where)
+        equal((status.st_uid, status.st_gid), (pwd.getpwnam("nobody").pw_uid, grp.getgrnam("daemon").gr_gid), "owner")
+    other = scratch.folder("other")
+    for option in ("uid=no such user", "gid=no-such-group", "uid=-1", "uid="):
+        refused(tmpfs("-o", option, other), 1, option.split("=")[0])
+
+
 def test_what_mount_8_passes_along_is_accepted(scratch):
-    options = ("defaults,auto,noauto,user,nouser,users,owner,group,nofail,_netdev,acl,user_xattr,"
+    options = ("defaults,auto,noauto,user,nouser,users,owner,group,nofail,loop,_netdev,acl,user_xattr,"
                "default_permissions,async,atime,relatime,norelatime,strictatime,nostrictatime,lazytime,"
                "nolazytime,diratime,nodiratime,iversion,noiversion,mand,nomand,silent,loud,rw,"
                "x-systemd.automount,X-mount.mkdir,comment=systemd")

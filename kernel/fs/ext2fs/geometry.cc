@@ -9,6 +9,10 @@
 
 namespace rump::ext2 {
 
+std::string feature_phrase(std::string_view names) {
+    return fmt::format("feature{} \"{}\"", names.find('"') == names.npos ? "" : "s", names);
+}
+
 namespace {
 
 struct FeatureName {
@@ -69,9 +73,8 @@ Failure wrong(std::string text) { return {Errno::uclean, "superblock: " + std::m
 /// A kind of image that has names for `features`.
 Failure later_kind(std::string_view kind, std::string_view features) {
     return {Errno::opnotsupp,
-            fmt::format(
-                "this is an {} image, by its feature \"{}\"; ext3 and ext4 are not supported yet",
-                kind, features)};
+            fmt::format("this is an {} image, by its {}; ext3 and ext4 are not supported yet", kind,
+                        feature_phrase(features))};
 }
 
 FailureOr<void> check_features(const Geometry& g) {
@@ -89,9 +92,10 @@ FailureOr<void> check_features(const Geometry& g) {
         return Failure{Errno::opnotsupp,
                        "this is the journal of an ext3 or ext4 image, without files"};
     if (const uint32_t unknown = g.feature_incompat & ~known_incompat)
-        return Failure{Errno::opnotsupp,
-                       fmt::format("uses the feature \"{}\", which this driver cannot read",
-                                   names_of(unknown, incompat_names, "incompat", "\", \""))};
+        return Failure{
+            Errno::opnotsupp,
+            fmt::format("uses the {}, which this driver cannot read",
+                        feature_phrase(names_of(unknown, incompat_names, "incompat", "\", \"")))};
     return {};
 }
 

@@ -111,4 +111,7 @@ public:
     }
 };
 
+/// `feature "quota"`, `features "quota", "project"`: of names divided by `", "`, for messages.
+std::string feature_phrase(std::string_view names);
+
 } // namespace rump::ext2

@@ -116,10 +116,10 @@ FailureOr<void> Ext2Mount::root_vnode_check() {
 
 FailureOr<void> Ext2Mount::begin_writing() {
     if (const std::string unknown = geometry().unknown_ro_features(); !unknown.empty())
-        return Failure{Errno::rofs,
-                       fmt::format("uses the feature \"{}\", which this driver cannot write; "
-                                   "mount it with -o ro",
-                                   unknown)};
+        return Failure{
+            Errno::rofs,
+            fmt::format("uses the {}, which this driver cannot write; mount it with -o ro",
+                        feature_phrase(unknown))};
     {
         MutexGuard guard(super_lock_);
         sb_.state = static_cast<uint16_t>(sb_.state & ~disk::state_valid);
