@@ -385,6 +385,20 @@ def test_the_root_is_not_emptied(scratch):
     assert ukfs("ls", image).split() == ["d", "lost+found"]
 
 
+def test_sizes_have_units(scratch):
+    image = image_in(scratch)
+    ukfs("touch", image, "/f")
+    for text, size in (("5M", 5 << 20), ("3k", 3072), ("0", 0), ("7", 7), ("2g", 2 << 30)):
+        ukfs("truncate", "-s", text, image, "/f")
+        assert f"  size: {size}\n" in ukfs("stat", image, "/f"), text
+    for text in ("", "M", "-1", "5x", "5MB", "1.5M", "99999999999999999999", "16777216T"):
+        assert "not a size" in refusal("truncate", "-s", text, image, "/f", code=2), text
+    for text in ("0", "M", "20000000T"):
+        assert "not a size" in refusal("newfs", "-t", "ext2fs", "--size", text, scratch + "/new", code=2), text
+    assert "--size" in refusal("newfs", "-t", "ext2fs", scratch + "/new")
+    assert not os.path.exists(scratch + "/new")
+
+
 def test_newfs_leaves_nothing_of_another_type(scratch):
     """Neither we nor the host's tools take the image for what it was."""
     image = os.path.join(scratch, "image")

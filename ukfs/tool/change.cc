@@ -219,8 +219,9 @@ int touch(const Common& common, const Paths& paths) {
 }
 
 int truncate(const Common& common, const std::string& size, const Paths& paths) {
-    auto bytes = number(size, INT64_MAX);
-    if (!bytes) return usage(common, fmt::format("-s {}: not a number of bytes", size));
+    auto bytes = parse_bytes(size);
+    if (!bytes || *bytes > INT64_MAX)
+        return usage(common, fmt::format("-s {}: not a size (512, 64k, 10M, 1G)", size));
     return in_session(common, [&](Session& session) {
         for (const std::string& path : paths)
             session.check(ukfs_truncate(session.fs(), path.c_str(), *bytes), path);

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cctype>
+#include <cerrno>
 #include <cstdio>
 
 namespace rump::tool {
@@ -152,39 +152,13 @@ int check(const Common& common, const CheckFlags& flags) {
     return report.exit_code;
 }
 
-namespace {
-
-/// "64M" as bytes; 0: not a size.
-uint64_t parse_bytes(const std::string& text) {
-    if (text.empty() || !std::isdigit(static_cast<unsigned char>(text[0]))) return 0;
-    constexpr std::string_view units = "kmgt";
-    size_t end = 0;
-    unsigned long long value = 0;
-    try {
-        value = std::stoull(text, &end);
-    } catch (const std::out_of_range&) {
-        return 0;
-    }
-    unsigned shift = 0;
-    if (end + 1 == text.size()) {
-        size_t unit = units.find(static_cast<char>(std::tolower(text[end])));
-        if (unit == units.npos) return 0;
-        shift = static_cast<unsigned>(unit + 1) * 10;
-    } else if (end != text.size()) {
-        return 0;
-    }
-    return value > UINT64_MAX >> shift ? 0 : value << shift;
-}
-
-} // namespace
-
 int newfs(const Common& common, const std::string& size_argument, bool force) {
     if (common.type.empty()) {
         complain(common, "newfs needs a type: -t TYPE (\"ukfs types\" lists them)");
         return exit_usage;
     }
-    uint64_t size = 0;
-    if (!size_argument.empty() && (size = parse_bytes(size_argument)) == 0) {
+    const std::optional<uint64_t> size = size_argument.empty() ? 0 : parse_bytes(size_argument);
+    if (!size || (*size == 0 && !size_argument.empty())) {
         complain(common, fmt::format("--size={}: not a size (512, 64k, 10M, 1G)", size_argument));
         return exit_usage;
     }
@@ -197,8 +171,12 @@ int newfs(const Common& common, const std::string& size_argument, bool force) {
         complain(common, fmt::format("{}; use --force to overwrite it", there.what));
         return exit_failed;
     }
-    if (ukfs_newfs(common.image.c_str(), common.type.c_str(), options.c_str(), size, &error) != 0) {
-        complain(common, error.text);
+    const int made =
+        ukfs_newfs(common.image.c_str(), common.type.c_str(), options.c_str(), *size, &error);
+    if (made != 0) {
+        complain(common, made == -ENOENT && *size == 0
+                             ? std::string(error.text) + "; with --size it is made"
+                             : error.text);
         return exit_failed;
     }
     return exit_ok;

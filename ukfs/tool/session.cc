@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 
 namespace rump::tool {
@@ -159,6 +161,21 @@ std::string base_name(std::string_view path) {
     size_t slash = path.rfind('/');
     if (slash == path.npos || path == "/") return std::string(path);
     return std::string(path.substr(slash + 1));
+}
+
+std::optional<uint64_t> parse_bytes(std::string_view text) {
+    constexpr std::string_view units = "kmgt";
+    uint64_t value = 0;
+    const char* const end = text.data() + text.size();
+    const auto parsed = std::from_chars(text.data(), end, value);
+    if (parsed.ec != std::errc()) return std::nullopt;
+    if (parsed.ptr == end) return value;
+    const size_t unit =
+        units.find(static_cast<char>(std::tolower(static_cast<unsigned char>(*parsed.ptr))));
+    if (parsed.ptr + 1 != end || unit == units.npos) return std::nullopt;
+    const size_t shift = (unit + 1) * 10;
+    if (value > UINT64_MAX >> shift) return std::nullopt;
+    return value << shift;
 }
 
 std::string link_target(Session& session, const std::string& path) {

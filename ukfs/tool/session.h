@@ -96,6 +96,8 @@ void print(std::string_view text);
 std::string join(const std::string& dir, std::string_view name);
 /// The last component, without trailing slashes; "/" of the root.
 std::string base_name(std::string_view path);
+/// "512", "64k", "10M" as bytes; none: not a size.
+std::optional<uint64_t> parse_bytes(std::string_view text);
 
 inline bool is_dir_mode(uint32_t mode) { return (mode & 0170000) == 0040000; }
 inline bool is_reg_mode(uint32_t mode) { return (mode & 0170000) == 0100000; }
