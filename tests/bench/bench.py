@@ -64,8 +64,11 @@ class Bench:
         self.client = self.build / "tests" / "bench" / "bench_client"
         self.scale = QUICK if options.quick else FULL
         self.image_mib = 2048 if not options.quick else 512
-        memory = Path("/dev/shm")
-        self.folder = Path(tempfile.mkdtemp(prefix="rump-bench.", dir=memory if memory.is_dir() else None))
+        memory = Path("/dev/shm") # of a container it may be tiny
+        if not memory.is_dir() or shutil.disk_usage(memory).free < self.image_mib << 20:
+            memory = Path(tempfile.gettempdir())
+            print(f"/dev/shm has no room for images: they are in {memory}, on a disk maybe", file=sys.stderr)
+        self.folder = Path(tempfile.mkdtemp(prefix="rump-bench.", dir=memory))
         os.chmod(self.folder, 0o755)
         self.log = open(self.folder / "log", "w+")
         self.client_options = [w for key, value in self.scale.items() for w in (f"--{key}", value)]
@@ -101,7 +104,7 @@ class Bench:
             client.ask("drop")
             return
         client.ask("sync")
-        if self.root:
+        if self.root and os.access("/proc/sys/vm/drop_caches", os.W_OK):
             Path("/proc/sys/vm/drop_caches").write_text("3")
         else:
             driver.remount()  # a new mount has nothing cached

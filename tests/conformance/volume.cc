@@ -5,6 +5,7 @@
 #include "tests/conformance/targets.h"
 
 #include <cstdlib>
+#include <fstream>
 #include <stdexcept>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,6 +21,17 @@ void must_run(const std::vector<std::string>& command) {
                                  exit.output);
 }
 
+/// Root of a container may not, without CAP_SYS_ADMIN.
+bool may_mount() {
+    std::ifstream status("/proc/self/status");
+    constexpr std::string_view key = "CapEff:";
+    constexpr unsigned sys_admin = 21; // capabilities(7)
+    for (std::string line; std::getline(status, line);)
+        if (line.starts_with(key))
+            return std::stoull(line.substr(key.size()), nullptr, 16) >> sys_admin & 1;
+    return true;
+}
+
 } // namespace
 
 std::string Volume::daemon_path(const std::string& name) {
@@ -28,8 +40,11 @@ std::string Volume::daemon_path(const std::string& name) {
 }
 
 std::optional<std::string> Volume::unavailable(Driver driver, Target& target) {
+    if (geteuid() == 0 && !may_mount()) return "this root may not mount";
     if (driver == Driver::host) {
         if (geteuid() != 0) return "the host's own driver is mounted by root only";
+        if (target.type().needs_device() && access("/dev/loop-control", R_OK | W_OK) != 0)
+            return "there are no loop devices";
         return std::nullopt;
     }
     if (access("/dev/fuse", R_OK | W_OK) != 0) return "/dev/fuse is not there or closed to you";

@@ -8,7 +8,7 @@ import stat
 import struct
 import sys
 
-from harness import (Skip, check, equal, errno_is, fuse_mount, has_daemon, main, make_ext2, need_root,
+from harness import (Skip, check, drop_caches, equal, errno_is, fuse_mount, has_daemon, main, make_ext2, need_root,
                      run, wait_until)
 
 FS_IOC_GETFLAGS, FS_IOC_SETFLAGS = 0x80086601, 0x40086602
@@ -37,12 +37,6 @@ def write(path, data):
 def read(path):
     with open(path, "rb") as file:
         return file.read()
-
-
-def drop_caches():
-    os.sync()
-    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as file:
-        file.write("3")
 
 
 def test_names_longer_than_255_bytes(scratch):

@@ -5,7 +5,7 @@ import functools
 import os
 import sys
 
-from harness import (NOBODY, ROOT, Failure, Scratch, check, counters, equal, fuse_mount, main, need_root, requests,
+from harness import (NOBODY, ROOT, Failure, Scratch, check, counters, drop_caches, equal, fuse_mount, main, need_root, requests,
                      wait_until)
 
 
@@ -53,12 +53,6 @@ def at_most(where, number, operation, what):
     spent = cost(where, operation)
     check(sum(spent.values()) <= number, f"{what}: {spent}, wanted at most {number}")
     return spent
-
-
-def drop_caches():
-    os.sync()
-    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as file:
-        file.write("3")
 
 
 def make(path, size=4096):

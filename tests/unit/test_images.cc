@@ -110,10 +110,8 @@ TEST_CASE("partitions of disks of all schemes are where their systems put them")
 
 TEST_CASE("letters of a disklabel name its partitions") {
     TempDir dir;
-    if (!test::unpack_sample("disk-mbr-bsd", dir / "disk")) {
-        rump::test::skipped("no sample images");
-        return;
-    }
+    if (!test::sample_folder()) return rump::test::skipped("no sample images");
+    REQUIRE(test::unpack_sample("disk-mbr-bsd", dir / "disk"));
     auto all = images::partitions(dir / "disk");
     REQUIRE(all.ok());
     for (const images::Partition& p : *all) {
