@@ -9,6 +9,8 @@
 
 #include <catch2/catch.hpp>
 
+#include <fstream>
+
 using namespace rump;
 using namespace rump::test;
 
@@ -150,5 +152,36 @@ TEST_CASE("newfs of exFAT makes what exfatprogs calls clean, and the driver can 
         work.compare();
         REQUIRE(kernel.unmount(mount, false).ok());
         CHECK(std::system(check.c_str()) == 0);
+    }
+}
+
+TEST_CASE("an Atari's floppy has entries of 12 bits, whatever is in them") {
+    // 720 KiB as mkfs.fat -A makes it: the table has room for 16 bits, and byte 3 of it, where a
+    // table of 16 bits has its mark, is part of cluster 2's entry.
+    std::vector<std::byte> image(720 << 10);
+    const uint8_t boot[] = {0x60, 0x1c, 'm', 'k',  'd', 'o',  's', 'f',  0, 0, 0, 0, 2, 2,
+                            1,    0,    2,   0x70, 0,   0xa0, 5,   0xf9, 3, 0, 9, 0, 2, 0};
+    for (size_t i = 0; i < std::size(boot); i++) image[i] = std::byte{boot[i]};
+    for (size_t fat : {512u, 4u * 512u}) {
+        image[fat] = std::byte{0xf9};
+        image[fat + 1] = image[fat + 2] = std::byte{0xff};
+    }
+    TempDir dir;
+    std::string path = dir / "image";
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(image.data()), static_cast<long>(image.size()));
+    const Cred cred = Cred::superuser();
+    Kernel kernel;
+    for (unsigned i = 0; i < 5; i++) {
+        INFO(i);
+        Mount& mount = mount_rw(kernel, path);
+        CHECK(mount.describe()[0].second == "FAT12");
+        for (unsigned known = 0; known < i; known++)
+            CHECK(vfs::lookup(**mount.root(), "d" + std::to_string(known), cred).ok());
+        CHECK(
+            vfs::mkdir(**mount.root(), "d" + std::to_string(i), {FileType::dir, 0755, 0, {}}, cred)
+                .ok());
+        CHECK_FALSE(mount.tainted());
+        REQUIRE(kernel.unmount(mount, false).ok());
     }
 }

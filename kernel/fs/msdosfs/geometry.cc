@@ -246,6 +246,36 @@ FailureOr<Geometry> read_main(host::BlockDevice& device) {
     return Geometry::validate(area.sector, area.fat, device.size());
 }
 
+/// How many entries of a table can be none, if it has so wide ones.
+uint32_t faults_as(const Geometry& g, std::span<const std::byte> table, uint32_t bits) {
+    auto entry = [&](uint32_t number) -> uint32_t {
+        auto byte = [&](size_t at) { return static_cast<uint32_t>(table[at]); };
+        if (bits == 16) return byte(size_t{number} * 2) | byte(size_t{number} * 2 + 1) << 8;
+        size_t at = number + number / 2;
+        uint32_t two = byte(at) | byte(at + 1) << 8;
+        return number % 2 ? two >> 4 : two & 0xfff;
+    };
+    const uint32_t special = (1u << bits) - 9; // a bad cluster; ends are above
+    uint32_t faults = 0;
+    for (uint32_t n = first_cluster; n < g.cluster_count + first_cluster; n++) {
+        uint32_t next = entry(n);
+        if (next != 0 && next < special) faults += !g.is_cluster(next) || entry(next) == 0;
+    }
+    return faults;
+}
+
+/// Where an Atari's table has room for either width, the first of 12 bits can look like the mark of
+/// 16: what follows tells, and if it does not, floppies have 12.
+Result<FatType> atari_type(host::BlockDevice& device, const Geometry& g) {
+    constexpr uint64_t largest_floppy = 2880u << 10;
+    if (!g.atari || g.type != FatType::fat16 || g.cluster_count > 4084) return g.type;
+    std::vector<std::byte> table((size_t{g.cluster_count} + first_cluster) * 2);
+    TRY(device.read(g.fat_offset, table));
+    uint32_t as_12 = faults_as(g, table, 12), as_16 = faults_as(g, table, 16);
+    bool floppy = as_12 == as_16 ? g.volume_size <= largest_floppy : as_12 < as_16;
+    return floppy ? FatType::fat12 : FatType::fat16;
+}
+
 /// FAT32's second boot sector, in sector 6 of whatever size (FAT specification, 3.3).
 std::optional<Geometry> read_backup(host::BlockDevice& device) {
     for (uint64_t size = 512; size <= 4096; size *= 2) {
@@ -268,6 +298,11 @@ std::optional<Geometry> read_backup(host::BlockDevice& device) {
 FailureOr<Geometry> Geometry::read(host::BlockDevice& device) {
     if (device.size() < 1024) return Failure(Errno::inval, "too short for a FAT file system");
     auto main = read_main(device);
+    if (main) {
+        auto type = atari_type(device, *main);
+        if (!type) return Failure(type.error(), "file allocation table: cannot be read");
+        main->type = *type;
+    }
     if (main || main.error().code == Errno::opnotsupp) return main;
     auto backup = read_backup(device);
     if (!backup) return main;
