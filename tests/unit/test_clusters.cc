@@ -1,6 +1,7 @@
 // What FAT and exFAT do alike: commits that fail half-way.
 #include "hostshim/faulty_device.h"
 #include "hostshim/memory_device.h"
+#include "hostshim/recording_device.h"
 #include "kernel/fs/registry.h"
 #include "kernel/kern/kernel.h"
 #include "kernel/vfs/vfs_ops.h"
@@ -135,5 +136,62 @@ TEST_CASE("FSInfo's count of free clusters keeps no file from growing, and is no
         uint32_t after = 0;
         REQUIRE(device->read(fsinfo + free_clusters, bytes_of(after)).ok());
         CHECK(after == truth);
+    }
+}
+
+TEST_CASE("a small write writes no large cluster, and what it left unwritten is never shown") {
+    for (const char* name : {"msdosfs", "exfatfs"}) {
+        INFO(name);
+        const FileSystemType& type = *find_filesystem(name);
+        const Cred cred = Cred::superuser();
+        // What stood in the clusters before.
+        auto device = host::make_memory_device(std::vector<std::byte>(32 << 20, std::byte{0xdb}));
+        host::RecordingDevice recorder(
+            std::make_unique<host::FaultyDevice>(static_cast<host::BlockDevice&>(*device)));
+        Kernel kernel;
+        OptionSet options;
+        if (type.name() == "msdosfs") REQUIRE(options.set(type.newfs_options(), "fat", "12").ok());
+        REQUIRE(options.set(type.newfs_options(), "cluster", "32768").ok());
+        REQUIRE(type.newfs(kernel, *device, options).ok());
+        auto mounted = kernel.mount(
+            type,
+            {std::make_unique<host::FaultyDevice>(static_cast<host::BlockDevice&>(recorder)), {}});
+        REQUIRE(mounted.ok());
+        Mount& mount = **mounted;
+        auto file = vfs::create(**mount.root(), "file", {}, cred);
+        REQUIRE(file.ok());
+        std::string expected;
+        auto write = [&](uint64_t at, size_t length, uint64_t most) {
+            INFO(at << ", " << length);
+            std::string text(length, static_cast<char>('a' + expected.size() % 26));
+            size_t before = recorder.events().size();
+            REQUIRE(vfs::write(**file, at, std::as_bytes(std::span(text)), cred).ok());
+            uint64_t written = 0;
+            for (size_t i = before; i < recorder.events().size(); i++)
+                written += recorder.events()[i].length;
+            CHECK(written <= most);
+            expected.resize(std::max(expected.size(), at + length));
+            expected.replace(at, length, text);
+            std::string found(expected.size() + 10, 'x');
+            auto got = vfs::read(**file, 0, std::as_writable_bytes(std::span(found)));
+            REQUIRE(got.ok());
+            found.resize(*got);
+            CHECK((found == expected));
+        };
+        write(0, 100, 4096);
+        write(100, 100, 4096);
+        write(4000, 200, 3 * 4096); // over the border of a page
+        write(9000, 10, 4 * 4096);  // behind a gap
+        write(30000, 5000, 12 * 4096);
+        write(65000, 3000, 16 * 4096); // into another cluster
+        write(5, 10, 10);
+        write(150000, 10, 28 * 4096);
+        AttrChange change;
+        change.size = 160000;
+        REQUIRE(vfs::setattr(**file, change, cred).ok());
+        expected.resize(160000);
+        write(7, 1, 1);
+        file->reset();
+        REQUIRE(kernel.unmount(mount, false).ok());
     }
 }

@@ -19,7 +19,12 @@ using host::MutexGuard;
 
 namespace {
 constexpr const char* too_short = "the chain is shorter than the file's size";
+constexpr uint32_t page_size = 4096;      // of the host's page cache, mostly
 constexpr uint32_t copy_bytes = 1u << 20; // at once, of clusters that two names share
+
+constexpr uint64_t page_up(uint64_t offset, uint64_t page) {
+    return (offset + page - 1) & ~(page - 1);
+}
 } // namespace
 
 ClusterFile::ClusterFile(Space& space, const FileFormat& format, InodeNumber number, bool directory,
@@ -267,35 +272,32 @@ Result<void> ClusterFile::prepare_write(Transaction& tx, uint64_t offset, uint64
         cut_ = true;
         end = std::min(end, heap.bytes_of(have));
     }
-    // What was never written, up to the cluster in which the write begins, or up to the write.
-    uint32_t written = heap.clusters_for(valid_); // clusters that hold something
-    uint64_t cluster_begin = offset & ~uint64_t{heap.cluster_size - 1};
+    // What was never written, up to the page in which the write begins, or up to the write.
+    const uint64_t page = std::min(heap.cluster_size, page_size);
+    const uint64_t written = page_up(valid_, page);
     if (offset > valid_)
-        TRY(zero_range(valid_, std::min(offset, std::max(heap.bytes_of(written),
-                                                         std::min(cluster_begin, end)))));
+        TRY(zero_range(valid_,
+                       std::min(offset, std::max(written, std::min(offset & ~(page - 1), end)))));
     if (offset >= end) return length == 0 ? Result<void>{} : Errno::nospc;
 
-    uint32_t to = heap.clusters_for(end);
-    for (auto at = static_cast<uint32_t>(offset >> heap.cluster_shift); at < to;) {
-        auto found = TRY(find(at));
-        if (!found) return chain_broken(at, too_short, Errno::uclean);
-        bool fresh = at >= written;
-        uint32_t stop = fresh ? to : std::min(to, written);
-        uint32_t count = std::min(found->run.count, stop - at);
+    for (uint64_t at = offset; at < end;) {
+        auto index = static_cast<uint32_t>(at >> heap.cluster_shift);
+        auto found = TRY(find(index));
+        if (!found) return chain_broken(index, too_short, Errno::uclean);
+        uint64_t run_begin = heap.bytes_of(index);
+        uint64_t run_end = run_begin + heap.bytes_of(found->run.count);
         Extent extent;
         extent.kind = Extent::Kind::data;
-        extent.fresh = fresh;
-        extent.file_offset = heap.bytes_of(at);
-        extent.length = heap.bytes_of(count);
-        extent.device_offset = heap.offset_of(found->run.first);
-        if (!fresh) { // just the range asked for
-            uint64_t skip = std::max(extent.file_offset, offset) - extent.file_offset;
-            extent.file_offset += skip;
-            extent.device_offset += skip;
-            extent.length = std::min(extent.length - skip, end - extent.file_offset);
-        }
+        extent.fresh = at >= written;
+        // Whole pages, so that the host need not read what is there; what follows in the cluster is
+        // nobody's business before somebody writes behind the valid length.
+        extent.file_offset = extent.fresh ? at & ~(page - 1) : at;
+        uint64_t stop =
+            std::min(run_end, extent.fresh ? page_up(end, page) : std::min(end, written));
+        extent.length = stop - extent.file_offset;
+        extent.device_offset = heap.offset_of(found->run.first) + (extent.file_offset - run_begin);
         out.push_back(extent);
-        at += count;
+        at = stop;
     }
     return {};
 }
