@@ -44,10 +44,10 @@ constexpr const char* fsck_fat_output =
     "bytes\\.\n)?"
     "(/.*\n +Invalid '\\.\\.' entry in the second slot\\. +Fixing\\.\n)?"
     "|\n|Leaving filesystem unchanged\\.\n";
-/// On FAT12 the mark of a new last cluster, which nothing leads to yet, may stand in two sectors,
-/// of which one arrived.
-constexpr const char* torn_mark =
-    "|Cluster \\d+ out of range \\((4080|3840) > \\d+\\)\\. Setting to EOF\\.\n";
+/// On FAT12 an entry may stand in two sectors, of which one arrived: an end mark, or in its place
+/// the number of the cluster that a file goes on in, and then it is no cluster's.
+constexpr const char* torn_entry = "|Cluster \\d+ out of range \\((38[4-9]\\d|39\\d\\d|40[0-8]\\d) "
+                                   "> \\d+\\)\\. Setting to EOF\\.\n";
 constexpr const char* part_of_name =
     "|Orphaned long file name part\\s+\"[^\"]+\"\n +Auto-deleting\\.\n";
 /// The same for fsck.exfat.
@@ -67,7 +67,7 @@ std::function<Complaint(host::BlockDevice&)> outside_look(const Subject& subject
     const bool fat = subject.type.name() == "msdosfs";
     const std::string program = fat ? "fsck.fat" : "fsck.exfat";
     std::string output = fat ? fsck_fat_output : fsck_exfat_output;
-    if (is_fat12(subject.image)) output += torn_mark;
+    if (is_fat12(subject.image)) output += torn_entry;
     if (longest_names && fat) output += part_of_name;
     return outside_check({{program + " -n {}", {0, 1, 4}, output + ")*"}});
 }

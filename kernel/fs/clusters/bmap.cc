@@ -21,6 +21,10 @@ Result<bool> Chain::step(ChainTable& fat, ChainTable::Cursor& cursor, const char
         marker_ = first_->value();
         return true;
     }
+    if (known_ >= limit_) {
+        complete_ = true;
+        return false;
+    }
     FatEntry entry = TRY(fat.get(Cluster(runs_.back().clusters.end() - 1), cursor));
     switch (entry.kind) {
     case FatEntry::Kind::free:

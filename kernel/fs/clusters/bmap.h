@@ -19,6 +19,10 @@ public:
     /// A file without a chain in the table.
     explicit Chain(ClusterRun run) : first_(run.first), runs_{{0, run}}, known_(run.count) {}
 
+    /// It ends after so many clusters, whatever the table says: of a file that was cut, what
+    /// follows may be anything's.
+    void end_after(uint32_t clusters) { limit_ = clusters; }
+
     /// No chain in the table says where the clusters are.
     bool contiguous() const { return contiguous_; }
     /// A chain in the table says it from now on.
@@ -62,6 +66,7 @@ private:
     std::optional<Cluster> first_;
     std::vector<Run> runs_;
     uint32_t known_ = 0;
+    uint32_t limit_ = UINT32_MAX;
     bool complete_ = true;
     bool contiguous_ = true;
     // Brent's search for a circle: the walk meets `marker_` again if it goes round.

@@ -73,6 +73,7 @@ void DirtyFiles::put_back(Files files) {
 }
 
 void Space::find_twins(const Twins::Root& root, NameReader& reader) {
+    was_cut = true;
     twins.search(mount.device(), heap, table, root, reader);
     if (std::string found = twins.found(); !found.empty())
         mount.kernel().log().warning("{}: {} had two names, as a rename was cut short",

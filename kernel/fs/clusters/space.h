@@ -77,6 +77,9 @@ struct Space {
     vfs::DirentNumbers numbers;
     DirtyFiles dirty;
     Twins twins;
+    /// It was not unmounted cleanly: chains are believed as far as their files' sizes go. Set
+    /// before anything is loaded.
+    bool was_cut = false;
     /// Held while a commit brings entries up to date, which takes no vnode's lock; shared while an
     /// entry is copied out.
     host::RwLock entries{host::Rank::fs_group};

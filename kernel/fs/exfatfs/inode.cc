@@ -95,6 +95,7 @@ Node::Node(Volume& volume, InodeNumber number, SetPlace place, const SetHead& he
         chain_ = clusters::Chain(ClusterRun{Cluster(first), clusters});
     else
         chain_ = clusters::Chain(Cluster(first));
+    if (space_.was_cut && !is_directory()) chain_.end_after(clusters);
 }
 
 Attr Node::attr() {

@@ -205,17 +205,33 @@ Result<void> FatTable::order_before(Transaction& tx, uint32_t copy, Runs runs, B
     return {};
 }
 
+/// The sectors that hold an entry: one, but for some of FAT12.
+Result<std::pair<Buf, Buf>> FatTable::sectors_of(uint32_t copy, Cluster cluster) {
+    uint64_t byte = byte_of(cluster.value());
+    Buf begin = TRY(sector(copy, byte));
+    Buf end = geometry_.type == FatType::fat12 ? TRY(sector(copy, byte + 1)) : begin;
+    return std::pair(std::move(begin), std::move(end));
+}
+
+/// An entry in two sectors is never half a cluster's number: with its first part in place of that
+/// of an end mark it is above all clusters, but for a few of a FAT12 as large as can be.
 Result<void> FatTable::link(Transaction& tx, Cluster last, Runs next, bool ordered) {
     for (uint32_t copy = 0; ordered && copy < geometry_.fat_count; copy++) {
         if (!geometry_.mirrored && copy != geometry_.active_fat) continue;
-        Buf from = TRY(sector(copy, byte_of(last.value())));
-        TRY(order_before(tx, copy, next, from));
+        auto [begin, end] = TRY(sectors_of(copy, last));
+        TRY(tx.order(begin, end));
+        TRY(order_before(tx, copy, next, end));
     }
     return fill(tx, {last.value(), 1}, WritePhase::inode,
                 [&](uint32_t) { return next[0].first.value(); });
 }
 
 Result<void> FatTable::end_chain(Transaction& tx, Cluster last) {
+    for (uint32_t copy = 0; copy < geometry_.fat_count; copy++) {
+        if (!geometry_.mirrored && copy != geometry_.active_fat) continue;
+        auto [begin, end] = TRY(sectors_of(copy, last));
+        (void)tx.order(end, begin); // as above; what the size does not cover counts for nothing
+    }
     return fill(tx, {last.value(), 1}, WritePhase::allocation,
                 [&](uint32_t) { return end_mark(); });
 }

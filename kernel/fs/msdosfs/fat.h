@@ -11,6 +11,8 @@
 
 #include "hostshim/lock.h"
 
+#include <utility>
+
 namespace rump::msdosfs {
 
 using clusters::FatEntry;
@@ -56,6 +58,7 @@ private:
     /// `at`: the sector of the table that was changed last.
     Result<void> fill_copy(Transaction& tx, uint32_t copy, Entries entries, WritePhase phase,
                            Values value, Buf& at) REQUIRES(mutex_);
+    Result<std::pair<Buf, Buf>> sectors_of(uint32_t copy, Cluster cluster);
     Result<void> order_before(Transaction& tx, uint32_t copy, Runs runs, Buf& then);
     Result<void> set12(Transaction& tx, uint32_t copy, uint32_t number, uint32_t value,
                        WritePhase phase) REQUIRES(mutex_);

@@ -76,7 +76,12 @@ Node::Node(Volume& volume, InodeNumber number, uint64_t position, const disk::Di
     uint32_t first = first_cluster_of(entry, volume.geometry);
     // An impossible number is met when the chain is walked: listing the directory must still work.
     if (first != 0) chain_ = clusters::Chain(Cluster(first));
-    cut_ = !is_directory() && size_ == 0 && first != 0;
+    if (is_directory()) return;
+    if (space_.was_cut) {
+        chain_.end_after(volume.geometry.clusters_for(size_));
+        if (size_ == 0) chain_ = clusters::Chain();
+    }
+    cut_ = size_ == 0 && chain_.first();
 }
 
 Attr Node::attr() {
