@@ -9,6 +9,31 @@ COLOURS = ("#1b6ca8", "#3fa7d6", "#59cd90", "#8bc34a", "#00897b", "#424242", "#c
            "#6a4c93", "#b388eb")
 
 
+# What there is to do beyond the null server's answer, which is the protocol's limit on the machine.
+BEYOND_NULL = {
+    "create": "the same two requests; the inode, the entry and the bitmap",
+    "write-small": "the same three requests; null drops the data, here it is allocated and copied to the image",
+    "stat-warm": "no request: the host's caches answer",
+    "stat-cold": "the same one request; the search in the directory, the inode",
+    "readdir-stat": "the same requests; the directory, the inodes",
+    "read-small": "the same two requests; the inode and a read of the image",
+    "rename": "the same three requests; two entries that a crash must not lose",
+    "unlink": "the same two requests; the entry, the blocks and the inode that become free",
+    "seq-write": "null drops the data, here it is copied to the image once more",
+    "seq-read-cold": "null copies zeros out of its memory, here pages go from the image to the host past ours",
+    "seq-read-warm": "no request: the host's page cache answers, which has no large pages over FUSE",
+    "rand-read": "the same one request; a read of the image",
+    "rand-write": "null drops the data, here each page is a write of its own to the image",
+    "rand-write-fsync": "as before, and what is written is flushed",
+    "write-1": "null drops the data, here it is allocated and copied to the image",
+    "write-8": "both CPUs are busy copying: one copy more than null's",
+    "read-1": "null copies zeros out of its memory, here pages go from the image to the host past ours",
+    "read-8": "both CPUs are busy copying: one copy, as null's",
+    "create-1": "as create",
+    "create-8": "as create; the clients are in each other's way on the CPUs, not in ours",
+}
+
+
 class Results:
     """Measurements by (workload, driver): one dict a round."""
     def __init__(self, workloads, drivers):
@@ -58,6 +83,23 @@ def table(results, title, cell, drivers):
             print("-" * (sum(widths) + 2 * (len(widths) - 1)))
 
 
+def print_limits(results, null, transport, ours):
+    """How far the first of `ours` that was measured is from the null server, and what lies between."""
+    rows = []
+    for workload, description in results.workloads:
+        limit = results.median(workload, null)
+        driver = next((n for n in ours if results.median(workload, n)), None)
+        if limit and driver and workload in BEYOND_NULL:
+            share = results.median(workload, driver) / limit
+            rows.append((description, f"{share:.2f}", driver, BEYOND_NULL[workload]))
+    if not rows:
+        return
+    print(f"\nshare of the limit over {transport} ({null}), and what lies between")
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    for description, share, driver, why in rows:
+        print(f"{description.ljust(widths[0])}  {share.rjust(widths[1])}  {driver.ljust(widths[2])}  {why}")
+
+
 def print_tables(results):
     names = list(results.drivers)
     def rate(w, d):
@@ -71,6 +113,10 @@ def print_tables(results):
             a, b = results.median(w, d), results.median(w, peer)
             return f"{a / b:.2f}" if a is not None and b else "-"
         table(results, f"times {peer}", ratio, ours)
+
+    mounted = [n for n in ours if not n.startswith("inproc")]
+    print_limits(results, "null", "/dev/fuse", [n for n in mounted if not n.endswith("uring")])
+    print_limits(results, "null-uring", "io_uring", [n for n in mounted if n.endswith("uring")])
 
     def has(key):
         return [n for n in names if any(results.median(w, n, key) is not None for w, _ in results.workloads)]

@@ -2,6 +2,8 @@
 # The bench's own test: every workload runs at a small scale and says what it did, a failure is told as
 # one, the report's files can be read back. No speed is asserted.
 # usage: test_bench.py BENCH_CLIENT
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -115,10 +117,25 @@ def report_files_can_be_read():
         assert "create, <empty>" in texts and "2.00 ops/s" in texts, texts
 
 
+def the_limit_is_told_with_its_reason():
+    names = [w["name"] for w in json.loads(subprocess.run([CLIENT, "list"], capture_output=True, check=True).stdout)
+             if w["plain"]]
+    assert set(names) == set(report.BEYOND_NULL), set(names) ^ set(report.BEYOND_NULL)
+    results = report.Results([("rename", "rename")], {"ext2fs": "", "ext2fs-uring": "", "inproc": "", "null": ""})
+    for driver, rate in (("inproc", 90.0), ("ext2fs-uring", 30.0), ("ext2fs", 15.0), ("null", 20.0)):
+        results.add("rename", driver, {"rate": rate, "bytes": 0})
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        report.print_tables(results)
+    lines = [line.split() for line in text.getvalue().splitlines() if report.BEYOND_NULL["rename"] in line]
+    assert [line[:3] for line in lines] == [["rename", "0.75", "ext2fs"]], text.getvalue()
+
+
 def main():
     failed = 0
     cases = (workloads_run_on_a_directory, workloads_run_in_process, workloads_leave_a_clean_ext2,
-             workloads_leave_a_clean_fat, a_failure_is_told, report_files_can_be_read)
+             workloads_leave_a_clean_fat, a_failure_is_told, report_files_can_be_read,
+             the_limit_is_told_with_its_reason)
     for case in cases:
         try:
             case()
