@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -40,10 +41,26 @@ std::string resolve(const std::string& path) {
     return path;
 }
 
+bool may_unmount(const Mounted& mount) {
+    return ::geteuid() == 0 || mount.user == std::to_string(::geteuid());
+}
+
+/// Who only looked in (df, a file manager, a search) is gone the next moment.
+rump::Result<void> unmount_soon(const std::string& path, const Mounted& mount, bool lazily) {
+    auto done = rump::unmount_host(path, lazily);
+    for (long wait_ms = 10; wait_ms < 500; wait_ms *= 2) {
+        if (done.ok() || done.error() != rump::Errno::busy || !may_unmount(mount)) break;
+        const timespec pause{.tv_sec = 0, .tv_nsec = wait_ms * 1'000'000};
+        ::nanosleep(&pause, nullptr);
+        done = rump::unmount_host(path, lazily);
+    }
+    return done;
+}
+
 /// Why the host would not unmount.
 std::string reason(rump::Errno error, const Mounted& mount, bool lazily) {
     if (error != rump::Errno::busy) return std::string(rump::errno_message(error));
-    if (::geteuid() != 0 && mount.user != std::to_string(::geteuid()))
+    if (!may_unmount(mount))
         return fmt::format("it is not yours, user {} has mounted it", mount.user);
     return lazily ? "cannot be unmounted" : "in use (rump_umount -l takes it away all the same)";
 }
@@ -59,7 +76,7 @@ DaemonResult<void> unmount(const std::string& given, bool lazily) {
         return failed(given,
                       fmt::format("a mount of type {} is here, not one of ours", mount.type));
     const int daemon = rump::open_daemon(path);
-    if (auto done = rump::unmount_host(path, lazily); !done.ok()) {
+    if (auto done = unmount_soon(path, mount, lazily); !done.ok()) {
         if (daemon >= 0) ::close(daemon);
         return failed(given, reason(done.error(), mount, lazily));
     }

@@ -64,7 +64,8 @@ Volume::Volume(Driver driver, Target& target, ImageKind kind)
 }
 
 Volume::~Volume() {
-    if (mounted_ && !unmount()) run({"umount", "-l", mountpoint_}); // not to leave it behind
+    if (mounted_ && !unmount().empty())
+        run({"umount", "-l", mountpoint_}); // not to leave it behind
 }
 
 void Volume::mount() {
@@ -90,15 +91,16 @@ void Volume::mount() {
     mounted_ = true;
 }
 
-bool Volume::unmount() {
+/// Why it cannot be; empty: it is done.
+std::string Volume::unmount() {
     const Exit exit = driver_ == Driver::host ? run({"umount", mountpoint_})
                                               : run({daemon_path("rump_umount"), mountpoint_});
     mounted_ = exit.code != 0;
-    return !mounted_;
+    return mounted_ ? "cannot unmount " + mountpoint_ + ": " + exit.output : std::string();
 }
 
 void Volume::unmount_and_check() {
-    if (!unmount()) throw std::runtime_error("cannot unmount " + mountpoint_);
+    if (const std::string why = unmount(); !why.empty()) throw std::runtime_error(why);
     check_image();
 }
 

@@ -35,7 +35,7 @@ public:
     static std::string daemon_path(const std::string& name);
 
 private:
-    bool unmount();
+    std::string unmount();
 
     const Driver driver_;
     Target& target_;

@@ -63,6 +63,15 @@ def test_rump_umount_leaves_a_busy_mount_alone(scratch):
             file.write("x")
 
 
+def test_rump_umount_outwaits_who_only_looks(scratch):
+    with fuse_mount(scratch, "rump_tmpfs") as where:
+        # For a moment, in which rump_umount meets it.
+        looker = scratch.start(["sh", "-c", f"cd {where} && echo in && sleep 0.05"], stdout=subprocess.PIPE)
+        looker.stdout.readline()
+        run([tool("rump_umount"), where])
+        equal(looker.wait(30), 0, "who looked")
+
+
 def shown_options(where):
     with open("/proc/self/mountinfo", encoding="ascii") as table:
         return next(l for l in table if f" {where} " in l).split(" ")[5].split(",")
