@@ -37,7 +37,10 @@ def samples(scratch):
 
 def verify(scratch, name, where, *options, user=None):
     # Copies: the samples may lie where another user cannot go.
-    script, manifest = (shutil.copy(folder() / f, scratch.path) for f in ("verify-tree.py", name + ".manifest.json"))
+    files = [scratch.file(f) for f in ("verify-tree.py", name + ".manifest.json")]
+    for file in files:
+        shutil.copyfile(folder() / os.path.basename(file), file)
+    script, manifest = files
     command = [PYTHON, script, *options, where, manifest]
     done = subprocess.run(as_user(command) if user else command, capture_output=True, text=True, check=False)
     check(done.returncode == 0, f"{name}: {done.stdout[-2000:]}{done.stderr[-500:]}")

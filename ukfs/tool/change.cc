@@ -168,7 +168,8 @@ int make_link(const Common& common, Paths paths, bool symbolic) {
 }
 
 int change_mode(const Common& common, const std::string& mode, const Paths& paths, bool recursive) {
-    if (!apply_mode(mode, 0)) return usage(common, fmt::format("{}: not a mode", mode));
+    if (!apply_mode(mode, 0))
+        return usage(common, fmt::format("{}: not a mode (chmod IMAGE MODE PATH)", mode));
     return in_session(common, [&](Session& session) {
         for (const std::string& path : paths) {
             struct ukfs_stat attributes;
@@ -188,8 +189,8 @@ int change_owner(const Common& common, const std::string& owner_text, const Path
                  bool recursive, bool follow) {
     auto owner = parse_owner(owner_text);
     if (!owner)
-        return usage(common, fmt::format("{}: not UID, UID:GID or :GID; names are of the host, "
-                                         "images have numbers",
+        return usage(common, fmt::format("{}: not UID, UID:GID or :GID, images have numbers "
+                                         "(chown IMAGE OWNER PATH)",
                                          owner_text));
     return in_session(common, [&](Session& session) {
         for (const std::string& path : paths) {
