@@ -164,8 +164,9 @@ using Step = std::function<void(World&)>;
 /// What is to be seen on `cut`: one state; `twins`: something has two names in it.
 using Look = std::function<void(host::BlockDevice& cut, bool twins)>;
 
-/// Every state between `prepare` and the end of `act`, in the order of what was written.
-void each_cut(const Format& format, const Step& prepare, const Step& act, const Look& look) {
+/// Every state between `prepare` and the end of `act`, in the order of what was written. Returns in
+/// how many something had two names.
+unsigned each_state(const Format& format, const Step& prepare, const Step& act, const Look& look) {
     auto image = host::make_memory_device(empty_image(format));
     host::RecordingDevice recorder(host::make_memory_overlay(*image));
     size_t begin;
@@ -178,7 +179,7 @@ void each_cut(const Format& format, const Step& prepare, const Step& act, const 
         world.sync();
         REQUIRE(world.said.empty());
     }
-    unsigned twins = 0, states = 0;
+    unsigned twins = 0;
     for (size_t i = 0; i < begin; i++) REQUIRE(replay(recorder.events()[i], *image).ok());
     for (size_t i = begin; i < recorder.events().size(); i++) {
         REQUIRE(replay(recorder.events()[i], *image).ok());
@@ -194,11 +195,13 @@ void each_cut(const Format& format, const Step& prepare, const Step& act, const 
         look(*cut, two);
         check(format, *cut);
         twins += two;
-        states++;
     }
+    return twins;
+}
+
+void each_cut(const Format& format, const Step& prepare, const Step& act, const Look& look) {
     INFO(format.name);
-    CHECK(states > 0);
-    CHECK(twins > 0); // else nothing was shown
+    CHECK(each_state(format, prepare, act, look) > 0); // else nothing was shown
 }
 
 /// So many entries that the next one stands in another sector.
@@ -309,4 +312,37 @@ TEST_CASE("of a file whose rename was cut each name can be changed and removed a
                             FAIL_CHECK(finding.code << ": " << finding.message);
                 });
             }
+}
+
+TEST_CASE("a cut comes between no parts of a name that takes more than a sector") {
+    const std::string from = "/" + std::string(240, 'o'), to = "/" + std::string(240, 'n');
+    for (const Format& format : formats) {
+        unsigned olds = 0, news = 0;
+        auto prepare = [&](World& world) {
+            world.write("/before", "1");
+            world.write(from, "kept");
+            world.write("/behind", "2");
+        };
+        auto act = [&](World& world) {
+            world.rename(from, to);
+            world.sync();
+            world.unlink(to);
+        };
+        each_state(format, prepare, act, [&](host::BlockDevice& cut, bool) {
+            for (bool read_only : {true, false}) {
+                World world(format, cut, read_only);
+                for (const std::string& name : {from, to})
+                    if (world.exists(name)) CHECK(world.read(name) == "kept");
+                olds += world.exists(from);
+                news += world.exists(to);
+                CHECK(world.read("/before") == "1");
+                CHECK(world.read("/behind") == "2");
+                if (!read_only) world.write("/new", "3");
+                CHECK_FALSE(world.mount().tainted());
+                world.unmount();
+            }
+        });
+        CHECK(olds > 0);
+        CHECK(news > 0);
+    }
 }

@@ -15,6 +15,9 @@ namespace {
 /// So many code units always fit into a path component.
 constexpr size_t units_always_shown = name_max / 3;
 
+/// What a cut leaves of a set that took more than a sector when its file was removed or renamed.
+constexpr const char* torn_set = "a set with too few secondary entries";
+
 constexpr bool in_use(std::byte type) {
     return (type & std::byte{disk::type_in_use}) != std::byte{0};
 }
@@ -47,6 +50,7 @@ Result<bool> Directory::next(Reader& reader, uint32_t number, Entry& out) {
         out.slot = number;
         out.position = reader.position;
         if (const char* why = TRY(assemble(reader, out))) {
+            if (why == torn_set && volume_.space.was_cut) continue;
             (void)volume_.mount.corrupt(fmt::format("{}, slot {}: {}", node_.label(), number, why));
             continue;
         }
@@ -71,7 +75,7 @@ Result<const char*> Directory::assemble(Reader& reader, Entry& out) {
         if (!bytes) return "a set that runs past the end of the directory";
         auto type = static_cast<uint8_t>(bytes[0]);
         constexpr uint8_t secondary = disk::type_in_use | disk::type_secondary;
-        if ((type & secondary) != secondary) return "a set with too few secondary entries";
+        if ((type & secondary) != secondary) return torn_set;
         sum.add({bytes, disk::entry_size});
         if (i == 1) {
             if (type != disk::type_stream) return "a set without a stream extension";

@@ -23,7 +23,7 @@ static_assert(disk::long_units_per_entry <= clusters::piece_units_max);
 
 /// Which names get by without a long entry, and how short ones are shown (shortname=).
 enum class ShortNameStyle : uint8_t {
-    lower, // shown in lower case; a long entry unless all is upper case
+    lower, // shown in lower case; a long entry where there is any upper case
     win95, // shown as stored; a long entry unless all is upper case
     winnt, // shown by the case bits; a long entry unless each part is of one case
     mixed, // shown by the case bits; a long entry unless all is upper case

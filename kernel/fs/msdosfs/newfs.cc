@@ -144,7 +144,7 @@ FailureOr<void> choose_sizes(Plan& plan, uint64_t bytes, const OptionSet& option
 
 /// Sectors per cluster as asked for, or such that the count of clusters is right for the type.
 FailureOr<void> choose_cluster(Plan& plan, uint64_t bytes, const OptionSet& options) {
-    uint64_t most = plan.bits == 12 ? 4084 : plan.bits == 16 ? 65524 : 0x0ffffff5;
+    const uint64_t most = plan.bits == 12 ? 4084 : plan.bits == 16 ? 65524 : 0x0ffffff5;
     uint64_t asked = options.number("cluster", 0);
     if (asked != 0) {
         if (!std::has_single_bit(asked) || asked < plan.sector_size ||
@@ -165,6 +165,10 @@ FailureOr<void> choose_cluster(Plan& plan, uint64_t bytes, const OptionSet& opti
             plan.per_cluster /= 2;
     }
     lay_out(plan);
+    if (plan.bits == 16 && plan.clusters < 4085 && !options.has("fat")) {
+        plan.bits = 12;
+        lay_out(plan);
+    }
     if (plan.clusters == 0) return Failure(Errno::inval, "the device is too small");
     if (plan.clusters > most)
         return Failure(Errno::inval, fmt::format("{} clusters are more than FAT{} has; use larger "
