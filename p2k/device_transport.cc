@@ -32,11 +32,13 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 namespace rump::p2k {
@@ -47,6 +49,9 @@ namespace {
 constexpr unsigned least_threads = 16;
 constexpr uint64_t watch_ns = 1'000'000;
 constexpr uint64_t settle_ns = 1'000'000'000; // longest wait for forgets
+constexpr uint64_t crowded_ns = 10'000'000;   // a yield takes so long behind others only
+constexpr uint64_t sleep_costs_ns = 20'000;   // about, more than a poll that pays
+constexpr uint64_t unpolled_most = 4096;
 constexpr uint64_t takes_forgets_within = 16; // messages: at most 8 requests go before forgets
 constexpr unsigned watch_after = 32;          // requests without a sleep
 
@@ -95,6 +100,8 @@ private:
     bool read_and_run(Reader& reader);
     Wait wait_for_request(Reader& reader, Tether& tether, size_t& got);
     Wait sleep_for_request();
+    bool may_poll();
+    void note_poll(bool paid, uint64_t waited_ns);
     bool retire();
     void promote_one();
     bool wait_until_promoted(Reader& reader);
@@ -126,6 +133,7 @@ private:
     std::atomic<unsigned> streak_{0};      // requests since the last sleep
     std::atomic<unsigned> poll_credit_{8}; // grows with polls that pay, to 8; 0: rarely polls
     std::atomic<unsigned> sleeps_{0};
+    std::atomic<unsigned> unpolled_{0}; // waits that are still to be without polling
 
     host::Mutex mutex_{host::Rank::workers};
     /// The last one is called first: its buffers have memory already.
@@ -256,7 +264,13 @@ void DeviceTransport::settle_forgets() {
         return std::any_of(readers_.begin(), readers_.end(),
                            [](const auto& reader) { return reader->may_forget.load(); });
     };
-    while (pending() && host::real_clock().monotonic_ns() < until) ::sched_yield();
+    bool crowded = false;
+    for (uint64_t now = host::real_clock().monotonic_ns(); now < until && pending();) {
+        const timespec pause{.tv_sec = 0, .tv_nsec = 50'000};
+        crowded ? void(::nanosleep(&pause, nullptr)) : void(::sched_yield());
+        const uint64_t before = std::exchange(now, host::real_clock().monotonic_ns());
+        crowded = crowded || now - before > crowded_ns;
+    }
 }
 
 uint64_t DeviceTransport::taken() const {
@@ -312,17 +326,17 @@ DeviceTransport::Wait DeviceTransport::wait_for_request(Reader& reader, Tether& 
 
     waiting_.fetch_add(1);
     for (;;) {
-        const bool polls = poll_ns_ > 0 && (poll_credit_.load(std::memory_order_relaxed) > 0 ||
-                                            sleeps_.load(std::memory_order_relaxed) % 16 == 0);
         ssize_t size = 0;
-        const uint64_t start = polls ? host::real_clock().monotonic_ns() : 0;
-        while (polls && size == 0 && host::real_clock().monotonic_ns() - start < poll_ns_) {
-            ::sched_yield(); // the client may be waiting for this CPU
-            size = read_message(reader);
+        if (may_poll()) {
+            const uint64_t start = host::real_clock().monotonic_ns();
+            uint64_t waited = 0;
+            while (size == 0 && waited < poll_ns_) {
+                ::sched_yield(); // the client may be waiting for this CPU
+                size = read_message(reader);
+                waited = host::real_clock().monotonic_ns() - start;
+            }
+            note_poll(size > 0, waited);
         }
-        unsigned credit = poll_credit_.load(std::memory_order_relaxed);
-        if (polls && size > 0 && credit < 8) poll_credit_.store(credit + 1);
-        if (polls && size == 0 && credit > 0) poll_credit_.store(credit - 1);
         if (size == 0) {
             tether.release();
             if (retire()) return Wait::retire;
@@ -335,6 +349,26 @@ DeviceTransport::Wait DeviceTransport::wait_for_request(Reader& reader, Tether& 
         waiting_.fetch_sub(1);
         return take(size);
     }
+}
+
+bool DeviceTransport::may_poll() {
+    if (poll_ns_ == 0) return false;
+    if (const unsigned rest = unpolled_.load(std::memory_order_relaxed); rest > 0) {
+        unpolled_.store(rest - 1, std::memory_order_relaxed);
+        return false;
+    }
+    return poll_credit_.load(std::memory_order_relaxed) > 0 ||
+           sleeps_.load(std::memory_order_relaxed) % 16 == 0;
+}
+
+void DeviceTransport::note_poll(bool paid, uint64_t waited_ns) {
+    const unsigned credit = poll_credit_.load(std::memory_order_relaxed);
+    if (paid && credit < 8) poll_credit_.store(credit + 1);
+    if (!paid && credit > 0) poll_credit_.store(credit - 1);
+    // Others have the CPU and do not give it back soon: who is woken gets it sooner.
+    if (waited_ns < poll_ns_ + crowded_ns) return;
+    unpolled_.store(static_cast<unsigned>(std::min(waited_ns / sleep_costs_ns, unpolled_most)),
+                    std::memory_order_relaxed);
 }
 
 DeviceTransport::Wait DeviceTransport::sleep_for_request() {
