@@ -148,6 +148,7 @@ bool is_unknown(host::BlockDevice& device) {
 std::string what_it_is(host::BlockDevice& device) {
     auto found = identify(device);
     if (!found.ok()) return "it cannot be read";
+    if (found->type == "jbd") return "this is the journal of an ext3 or ext4 image, without files";
     if (!found->type.empty()) {
         // "an ext4", "an ntfs", "a vfat": by how the name is spoken.
         bool vowel = found->type.find_first_of("aeioxn") == 0;

@@ -272,6 +272,14 @@ def test_a_full_host_is_no_damage(scratch):
             run(["umount", host])
 
 
+def test_a_journal_without_files(scratch):
+    journal = scratch.file("journal")
+    with open(journal, "wb") as image:
+        image.truncate(8 << 20)
+    run(["mke2fs", "-q", "-F", "-O", "journal_dev", journal])
+    refused([tool("rump_ext2fs"), journal, scratch.folder()], 32, journal, "the journal of an ext3 or ext4 image")
+
+
 def test_an_image_that_may_only_be_read(scratch):
     need_user_mounts()
     for daemon, image, _ in image_daemons(scratch):
