@@ -3,19 +3,44 @@
 #include "tests/conformance/direct.h"
 #include "tests/conformance/suite.h"
 #include "tests/crash/fat_judges.h"
+#include "tests/support/ffs_volume.h"
 
 #include "hostshim/memory_device.h"
 
+#include <cstdlib>
 #include <stdexcept>
 
 namespace rump::conformance {
+
+namespace {
+
+crash::Complaint mend_ffs(host::BlockDevice& device) {
+    if (auto left = test::ffs_findings(device, true); !left.empty()) return left;
+    return test::ffs_findings(device);
+}
+
+/// Who says what a cut may leave of the type.
+void set_judges(crash::Subject& subject) {
+    if (subject.type.name() == "ext2fs") {
+        subject.check = crash::outside_check({{"e2fsck -fy {}", {0, 1}}, {"e2fsck -fn {}", {0}}});
+    } else if (subject.type.name() == "ffs") {
+        subject.check = mend_ffs;
+        const char* layout = std::getenv("RUMP_NEWFS");
+        if (layout && test::FfsLayout::parse(layout).log) // then mounting is enough
+            subject.verify_after_mount = [](host::BlockDevice& d) { return test::ffs_findings(d); };
+    } else {
+        crash::judge_as_fat(subject, true);
+    }
+}
+
+} // namespace
 
 std::unique_ptr<Backend> make_backend(Target& target, ImageKind kind) {
     const auto& image = target.image(kind);
     auto device = std::make_unique<host::RecordingDevice>(host::make_memory_device(image));
     auto explore = [&target, &image, recorder = device.get()] {
         crash::Subject subject{.type = target.type(), .name = target.traits().name, .image = image};
-        crash::judge_as_fat(subject, true);
+        set_judges(subject);
         crash::Options options;
         options.states = options.flushes = 8;
         const auto outcome = crash::explore_recorded(subject, recorder->events(), options);

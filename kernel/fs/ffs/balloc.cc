@@ -160,17 +160,14 @@ Result<FragNumber> BlockAllocation::resize_fragments(uint64_t lbn, uint32_t old_
         else
             now = TRY(volume_.alloc.alloc_frags(tx_, pref, cg, new_frags,
                                                 volume_.alloc.growth_is_roomy(), privileged_));
-        std::vector<std::byte> bytes(old_bytes);
         if (inode_.state.is_dir()) {
-            for (uint64_t at = 0; at < old_bytes; at += geo_.dir_unit()) {
-                const Buf buf = TRY(volume_.read(old + (at >> geo_.fshift), geo_.dir_unit()));
-                std::copy(buf.bytes().begin(), buf.bytes().end(),
-                          bytes.begin() + static_cast<ptrdiff_t>(at));
-            }
-        } else if (auto read = volume_.mount.device().read(geo_.bytes(old), bytes); !read) {
-            return volume_.mount.io_error(Volume::place(inode_, lbn), read.error());
+            TRY(volume_.move_entries(tx_, old, now, old_bytes));
+        } else {
+            std::vector<std::byte> bytes(old_bytes);
+            if (auto read = volume_.mount.device().read(geo_.bytes(old), bytes); !read)
+                return volume_.mount.io_error(Volume::place(inode_, lbn), read.error());
+            TRY(volume_.write_early(now, bytes));
         }
-        TRY(volume_.write_early(now, bytes));
         volume_.free_frags(tx_, old, old_frags);
         inode_.set_pointer(index, now.value());
     }

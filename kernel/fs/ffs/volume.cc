@@ -40,6 +40,41 @@ Result<void> Volume::zero_early(FragNumber f, uint32_t bytes) {
     return write_early(f, zeros);
 }
 
+Result<void> Volume::move_entries(Transaction& tx, FragNumber from, FragNumber to, uint64_t bytes) {
+    const uint32_t unit = geo.dir_unit();
+    for (uint64_t at = 0; at < bytes; at += unit) {
+        const Buf now = TRY(read(from + (at >> geo.fshift), unit));
+        Buf there = TRY(buffers().get_fresh(geo.bytes(to) + at, unit));
+        const auto room = tx.modify(there, 0, unit, WritePhase::directory);
+        std::copy(now.bytes().begin(), now.bytes().end(), room.begin());
+    }
+    if (logged_) return {};
+    MutexGuard guard(mutex_);
+    moved_.push_back({from, to, bytes});
+    tx.on_abort([this, from, to] {
+        MutexGuard locked(mutex_);
+        std::erase_if(moved_, [&](const Moved& m) { return m.from == from && m.to == to; });
+    });
+    return {};
+}
+
+/// No epoch but this one has anything in memory: what was committed is on the device.
+Result<void> Volume::copy_moved() {
+    std::vector<Moved> moved;
+    {
+        MutexGuard guard(mutex_);
+        moved.swap(moved_);
+    }
+    std::vector<std::byte> bytes;
+    for (const Moved& m : moved) {
+        bytes.resize(m.bytes);
+        if (auto read = mount.device().read(geo.bytes(m.from), bytes); !read)
+            return mount.io_error(fmt::format("fragment {}", m.from.value()), read.error());
+        TRY(write_early(m.to, bytes));
+    }
+    return {};
+}
+
 std::string Volume::place(const Inode& inode, uint64_t lbn) {
     return fmt::format("inode {}, block {}", inode.number(), lbn);
 }
@@ -153,7 +188,7 @@ Result<void> Volume::collect(Transaction& tx) {
     }
     // An error has been reported and taints the mount; the space stays lost until check.
     for (const Freed& f : freed) (void)apply(tx, f, true);
-    Result<void> collected;
+    Result<void> collected = copy_moved();
     for (Inode* inode : dirty)
         if (collected) collected = write_inode(tx, *inode);
     if (collected) collected = alloc.collect(tx);

@@ -50,6 +50,9 @@ public:
     /// directory and indirect blocks, fragments that moved.
     Result<void> write_early(FragNumber f, std::span<const std::byte> bytes);
     Result<void> zero_early(FragNumber f, uint32_t bytes);
+    /// A directory's entries, as they are now, to another place. What gets there early is what was
+    /// committed of them: an entry of this epoch may be of an inode that is not on disk yet.
+    Result<void> move_entries(Transaction& tx, FragNumber from, FragNumber to, uint64_t bytes);
 
     /// Reads and checks an inode. ESTALE: not allocated; EUCLEAN.
     Result<InodeState> load(uint64_t number);
@@ -105,6 +108,11 @@ private:
         bool was_dir;
         bool operator==(const Freed&) const = default;
     };
+    struct Moved {
+        FragNumber from, to;
+        uint64_t bytes;
+    };
+    Result<void> copy_moved();
     void add_freed(Transaction& tx, const Freed& freed);
     void will_change(FragNumber block, uint32_t bytes) REQUIRES(mutex_);
     void add_dirty(Inode& inode) REQUIRES(mutex_);
@@ -125,6 +133,7 @@ private:
     std::vector<Inode*> dirty_ GUARDED_BY(mutex_);
     std::vector<Inode*> deferred_ GUARDED_BY(mutex_); // sealed link counts
     std::vector<Freed> open_ GUARDED_BY(mutex_), sealed_ GUARDED_BY(mutex_);
+    std::vector<Moved> moved_ GUARDED_BY(mutex_); // in the open epoch, the earliest first
     /// Waits for its last name; its state is in its buffer.
     struct Doomed {
         uint64_t number, frags;
