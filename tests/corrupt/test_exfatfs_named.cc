@@ -234,7 +234,7 @@ TEST_CASE("a good backup stands in for a spoilt exFAT boot region") {
     };
     for (const auto& [text, lie] : lies) {
         const bool main = std::string_view(text).ends_with(": boot region");
-        reports(lie, main ? "; the backup is used" : "");
+        reports(lie, main ? "; the backup of the boot sector is used" : "");
         check_finds(lie, text);
     }
     reports([](Image& i) { i.boot().root_cluster = 0; }, "root cluster is 0");

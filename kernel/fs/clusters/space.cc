@@ -31,7 +31,9 @@ Options parse_options(const MountOptions& mount) {
     return options;
 }
 
-FailureOr<int> parse_minutes(const std::string& text, int from, int to, int step) {
+FailureOr<int> parse_time_offset(const OptionSet& set, int from, int to, int step) {
+    if (!set.has("time_offset")) return 0;
+    const std::string text = set.text("time_offset");
     int minutes = 0;
     auto parsed = std::from_chars(text.data(), text.data() + text.size(), minutes);
     if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || minutes < from ||
@@ -40,6 +42,19 @@ FailureOr<int> parse_minutes(const std::string& text, int from, int to, int step
                        fmt::format("time_offset={}: not minutes from {} to {} in steps of {}", text,
                                    from, to, step));
     return minutes;
+}
+
+void report_found(const Kernel& kernel, std::string_view type, const host::BlockDevice& device,
+                  const std::string& damage, bool dirty, bool errors) {
+    host::Log& log = kernel.log();
+    if (!damage.empty())
+        log.warning("{}: {}: {}; the backup of the boot sector is used", type, device.name(),
+                    damage);
+    if (dirty)
+        log.warning("{}: {}: was not unmounted cleanly; a check is due", type, device.name());
+    if (errors)
+        log.warning("{}: {}: is marked as having met errors of the device; a check is due", type,
+                    device.name());
 }
 
 Mount::Traits traits(uint64_t max_file_size, uint32_t time_granularity_ns) {
@@ -70,6 +85,24 @@ void DirtyFiles::put_back(Files files) {
     MutexGuard guard(mutex_);
     files_.insert(files_.end(), std::make_move_iterator(files.begin()),
                   std::make_move_iterator(files.end()));
+}
+
+Result<InodeNumber>
+Space::directory_of(uint64_t unit, FunctionRef<std::shared_ptr<ClusterFile>()> root,
+                    FunctionRef<void(ClusterFile& directory, Files& below)> list) {
+    InodeNumber found = numbers.directory_of(unit);
+    if (found != InodeNumber(0)) return found;
+    // No cluster is in two directories, so a tree that goes round in circles ends as well.
+    for (Files level{root()}; !level.empty();) {
+        Files below;
+        for (const auto& directory : level) {
+            list(*directory, below); // registers its clusters
+            found = numbers.directory_of(unit);
+            if (found != InodeNumber(0)) return found;
+        }
+        level = std::move(below);
+    }
+    return Errno::stale;
 }
 
 void Space::find_twins(const Twins::Root& root, NameReader& reader) {

@@ -28,8 +28,12 @@ struct Options {
 };
 /// All but the time's offset, of which each format can store others.
 Options parse_options(const MountOptions& mount);
-/// `time_offset=`: minutes within [from, to], a multiple of `step`.
-FailureOr<int> parse_minutes(const std::string& text, int from, int to, int step);
+/// `time_offset=`: minutes within [from, to], a multiple of `step`; 0 when it is not given.
+FailureOr<int> parse_time_offset(const OptionSet& set, int from, int to, int step);
+/// Tells the log what was found at mounting: why the boot sector's backup is used, an unclean
+/// unmount, errors of the device.
+void report_found(const Kernel& kernel, std::string_view type, const host::BlockDevice& device,
+                  const std::string& damage, bool dirty, bool errors);
 
 /// What formats without inodes and owners promise.
 Mount::Traits traits(uint64_t max_file_size, uint32_t time_granularity_ns);
@@ -84,6 +88,13 @@ struct Space {
     /// entry is copied out.
     host::RwLock entries{host::Rank::fs_group};
 
+    using Files = std::vector<std::shared_ptr<ClusterFile>>;
+    /// The number of the directory that has `unit` (of DirentNumbers). Where no path has led there
+    /// yet, all are looked through from `root()` on, breadth first: `list` gives the directories in
+    /// one. ESTALE: none.
+    Result<InodeNumber> directory_of(uint64_t unit,
+                                     FunctionRef<std::shared_ptr<ClusterFile>()> root,
+                                     FunctionRef<void(ClusterFile& directory, Files& below)> list);
     /// Looks for names that a cut rename left twice, and says so in the log.
     void find_twins(const Twins::Root& root, NameReader& reader);
     /// Mount::epoch_collect: entries of changed files, then what the volume says of itself, if

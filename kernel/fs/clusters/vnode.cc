@@ -93,6 +93,20 @@ Result<void> ClusterVnode::rename(const RenameArgs& args) {
     return replace(args);
 }
 
+Result<void> ClusterVnode::drop_hidden(Mount& mount, Space& space) {
+    for (const Twins::Hidden& name : space.twins.hidden()) {
+        auto dir = mount.vget(name.directory == 0 ? mount.root_number()
+                                                  : space.numbers.at(name.directory));
+        if (!dir) continue;
+        host::ExclusiveGuard guard((*dir)->lock);
+        auto tx = TRY(mount.begin());
+        if (!static_cast<ClusterVnode&>(**dir).erase_slot(tx, name.slot)) continue;
+        tx.done();
+        space.twins.dropped(name);
+    }
+    return {};
+}
+
 Result<void> ClusterVnode::inactive() { return file_->release_clusters(); }
 
 // --- attributes ---------------------------------------------------------------------------------

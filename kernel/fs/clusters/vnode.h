@@ -33,6 +33,9 @@ public:
     bool unlinked() const override { return file_->unlinked(); }
     bool dirty() const override { return file_->dirty(); }
     Result<void> inactive() override;
+    /// Names that do not count (Twins) go from the device, but where their directory is damaged. No
+    /// vnode is locked. EIO, EROFS.
+    static Result<void> drop_hidden(Mount& mount, Space& space);
     // xattr.cc
     Result<size_t> getxattr(std::string_view name, std::span<std::byte> out) override;
     Result<void> setxattr(std::string_view name, std::span<const std::byte> value,
@@ -59,6 +62,8 @@ protected:
     virtual Result<bool> has_entries() = 0;
     /// The number of the directory that this one's entry lies in. ESTALE, EIO.
     virtual Result<InodeNumber> parent() = 0;
+    /// Erases the entry at `slot`, whatever it is the name of. ENOENT, EIO, EUCLEAN.
+    virtual Result<void> erase_slot(Transaction& tx, uint32_t slot) = 0;
     virtual Result<void> remove_entry(Name name, Vnode& victim) = 0;
     /// rename to a name that another file has, which is let go, and to one that none has.
     virtual Result<void> replace(const RenameArgs& args) = 0;

@@ -58,23 +58,11 @@ void ExfatMount::find_twins() {
     volume_.space.find_twins({volume_.geometry.root_cluster.value()}, names);
 }
 
-/// Where the directory is damaged they stay hidden.
-Result<void> ExfatMount::drop_hidden() {
-    for (const auto& name : volume_.space.twins.hidden()) {
-        auto number =
-            name.directory == 0 ? root_number() : volume_.space.numbers.at(name.directory);
-        auto dir = vget(number);
-        if (!dir) continue;
-        host::ExclusiveGuard guard((*dir)->lock);
-        auto tx = TRY(begin());
-        Directory directory(node_of(**dir));
-        Entry entry;
-        auto found = directory.read_at(name.slot, entry);
-        if (!found || !*found || !directory.erase(tx, entry)) continue;
-        tx.done();
-        volume_.space.twins.dropped(name);
-    }
-    return {};
+Result<void> ExfatVnode::erase_slot(Transaction& tx, uint32_t slot) {
+    Directory directory(node());
+    Entry entry;
+    if (!TRY(directory.read_at(slot, entry))) return Errno::noent;
+    return directory.erase(tx, entry);
 }
 
 /// The target's entries become the source's: the two that matter stand in one sector, so a cut

@@ -14,20 +14,8 @@ namespace rump::exfatfs {
 
 namespace {
 
-/// What whoever mounts it should know.
-void report(host::Log& log, const host::BlockDevice& device, const Geometry& geometry) {
-    if (!geometry.damage.empty())
-        log.warning("exfatfs: {}: {}; the backup is used", device.name(), geometry.damage);
-    if (geometry.was_dirty)
-        log.warning("exfatfs: {}: was not unmounted cleanly; a check is due", device.name());
-    if (geometry.media_failure)
-        log.warning("exfatfs: {}: is marked as having met errors of the device; a check is due",
-                    device.name());
-}
-
 FailureOr<int> utc_offset(const OptionSet& set) {
-    if (!set.has("time_offset")) return 0;
-    return clusters::parse_minutes(set.text("time_offset"), -16 * 60, 15 * 60, 15);
+    return clusters::parse_time_offset(set, -16 * 60, 15 * 60, 15);
 }
 
 class ExfatType final : public FileSystemType {
@@ -79,7 +67,8 @@ public:
         options.utc_offset_minutes = TRY(utc_offset(args.options.fs));
         Geometry geometry = TRY(Geometry::read(*args.device));
         SystemFiles system = TRY(read_system_files(*args.device, geometry));
-        report(kernel.log(), *args.device, geometry);
+        clusters::report_found(kernel, name(), *args.device, geometry.damage, geometry.was_dirty,
+                               geometry.media_failure);
         return std::unique_ptr<Mount>(std::make_unique<ExfatMount>(
             kernel, *this, std::move(args), geometry, options, std::move(system)));
     }

@@ -74,42 +74,28 @@ Result<std::unique_ptr<Vnode>> ExfatMount::load_set(InodeNumber number, Node& di
     return std::unique_ptr<Vnode>(std::make_unique<ExfatVnode>(*this, std::move(node), generation));
 }
 
-/// Registers the clusters of directories, breadth first, until one of them has `unit`.
-Result<void> ExfatMount::walk_to(uint64_t unit) {
-    std::vector<std::shared_ptr<Node>> level{root_node()};
-    while (!level.empty()) {
-        std::vector<std::shared_ptr<Node>> below;
-        for (const auto& node : level) {
-            Directory directory(*node);
-            Entry entry;
-            // Damage ends one directory, not the search. No cluster is in two directories, so a
-            // tree that goes round in circles ends as well.
-            for (uint32_t slot = 0;; slot = entry.slot + 1) {
-                auto more = directory.next(slot, entry);
-                if (!more || !*more) break;
-                if (!entry.is_directory()) continue;
-                auto place = directory.place_of(entry);
-                if (!place) break;
-                below.push_back(std::make_shared<Node>(volume_,
-                                                       volume_.space.numbers.at(entry.position),
-                                                       place.release_value(), entry.head));
-            }
-            if (volume_.space.numbers.directory_of(unit) != InodeNumber(0)) return {};
-        }
-        level = std::move(below);
+/// Damage ends one directory, not the search.
+void ExfatMount::list_directories(Node& node, clusters::Space::Files& below) {
+    Directory directory(node);
+    Entry entry;
+    for (uint32_t slot = 0;; slot = entry.slot + 1) {
+        auto more = directory.next(slot, entry);
+        if (!more || !*more) return;
+        if (!entry.is_directory()) continue;
+        auto place = directory.place_of(entry);
+        if (!place) return;
+        below.push_back(std::make_shared<Node>(volume_, volume_.space.numbers.at(entry.position),
+                                               place.release_value(), entry.head));
     }
-    return Errno::stale;
 }
 
 Result<InodeNumber> ExfatMount::directory_of(uint64_t position) {
     if (position == 0) return root_number();
-    uint64_t unit = volume_.geometry.cluster_at(position).value();
-    InodeNumber directory = volume_.space.numbers.directory_of(unit);
-    if (directory == InodeNumber(0)) {
-        TRY(walk_to(unit));
-        directory = volume_.space.numbers.directory_of(unit);
-    }
-    return directory;
+    return volume_.space.directory_of(
+        volume_.geometry.cluster_at(position).value(), [&] { return root_node(); },
+        [&](clusters::ClusterFile& directory, clusters::Space::Files& below) {
+            list_directories(static_cast<Node&>(directory), below);
+        });
 }
 
 Result<std::unique_ptr<Vnode>> ExfatMount::load(InodeNumber number) {
@@ -165,7 +151,7 @@ FailureOr<void> ExfatMount::begin_writing() {
             return Failure(Errno::io, "the mark of a mounted file system cannot be written");
         tx.done();
     }
-    TRY(drop_hidden());
+    TRY(ExfatVnode::drop_hidden(*this, volume_.space));
     TRY(epoch().commit());
     return {};
 }

@@ -40,10 +40,9 @@ protected:
 private:
     std::shared_ptr<Node> root_node();
     Result<std::unique_ptr<Vnode>> load_set(InodeNumber number, Node& directory, uint32_t slot);
-    Result<void> walk_to(uint64_t unit);
+    void list_directories(Node& node, clusters::Space::Files& below);
     // rename.cc
     void find_twins();
-    Result<void> drop_hidden();
     Result<void> set_state(Transaction& tx, bool clean, uint8_t percent_in_use);
     void report_upcase();
 

@@ -26,6 +26,7 @@ private:
     Result<VnodeRef> try_mkdir(Name name);
     void free_extras(std::span<const disk::Entry> extras);
     // rename.cc
+    Result<void> erase_slot(Transaction& tx, uint32_t slot) override;
     Result<void> replace(const RenameArgs& args) override;
     Result<void> move(const RenameArgs& args) override;
 

@@ -72,22 +72,11 @@ void MsdosMount::find_twins() {
                              names);
 }
 
-/// Where the directory is damaged they stay hidden.
-Result<void> MsdosMount::drop_hidden() {
-    for (const auto& name : volume_.space.twins.hidden()) {
-        auto number =
-            name.directory == 0 ? root_number() : volume_.space.numbers.at(name.directory);
-        auto dir = vget(number);
-        if (!dir) continue;
-        host::ExclusiveGuard guard((*dir)->lock);
-        auto tx = TRY(begin());
-        Directory directory(node_of(**dir));
-        Entry entry;
-        if (!directory.at(name.slot, entry) || !directory.erase(tx, entry)) continue;
-        tx.done();
-        volume_.space.twins.dropped(name);
-    }
-    return {};
+Result<void> MsdosVnode::erase_slot(Transaction& tx, uint32_t slot) {
+    Directory directory(node());
+    Entry entry;
+    TRY(directory.at(slot, entry));
+    return directory.erase(tx, entry);
 }
 
 /// The target's entry becomes the source's: one sector, so a cut shows the one file or the other.

@@ -56,22 +56,8 @@ Hints read_fsinfo(host::BlockDevice& device, const Geometry& geometry) {
     return hints;
 }
 
-/// What whoever mounts it should know.
-void report(host::Log& log, const host::BlockDevice& device, const Geometry& geometry,
-            const Marks& marks) {
-    if (!geometry.damage.empty())
-        log.warning("msdosfs: {}: {}; the backup of the boot sector is used", device.name(),
-                    geometry.damage);
-    if (marks.dirty)
-        log.warning("msdosfs: {}: was not unmounted cleanly; a check is due", device.name());
-    if (marks.errors)
-        log.warning("msdosfs: {}: is marked as having met errors of the device; a check is due",
-                    device.name());
-}
-
 FailureOr<int> utc_offset(const OptionSet& set) {
-    if (!set.has("time_offset")) return 0;
-    return clusters::parse_minutes(set.text("time_offset"), -24 * 60, 24 * 60, 1);
+    return clusters::parse_time_offset(set, -24 * 60, 24 * 60, 1);
 }
 
 class MsdosType final : public FileSystemType {
@@ -135,7 +121,8 @@ public:
         Geometry geometry = TRY(Geometry::read(*args.device));
         auto marks = geometry.marks(*args.device);
         if (!marks) return Failure(marks.error(), "file allocation table: cannot be read");
-        report(kernel.log(), *args.device, geometry, *marks);
+        clusters::report_found(kernel, name(), *args.device, geometry.damage, marks->dirty,
+                               marks->errors);
         Hints hints = read_fsinfo(*args.device, geometry);
         if (marks->dirty) hints.free.reset(); // counts from before a crash
         return std::unique_ptr<Mount>(std::make_unique<MsdosMount>(

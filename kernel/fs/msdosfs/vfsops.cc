@@ -70,38 +70,25 @@ Result<VnodeRef> MsdosMount::vnode_of(const Entry& entry) {
     return vget(volume_.space.numbers.at(entry.position));
 }
 
-/// Registers the clusters of directories, breadth first, until one of them has `unit`.
-Result<void> MsdosMount::walk_to(uint64_t unit) {
-    std::vector<std::shared_ptr<Node>> level{root_node()};
-    while (!level.empty()) {
-        std::vector<std::shared_ptr<Node>> below;
-        for (const auto& node : level) {
-            Directory directory(*node);
-            Entry entry;
-            // Damage ends one directory, not the search. No cluster is in two directories, so a
-            // tree that goes round in circles ends as well.
-            for (uint32_t slot = 0;; slot = entry.slot + 1) {
-                auto more = directory.next(slot, entry);
-                if (!more || !*more) break;
-                if (entry.is_directory())
-                    below.push_back(make_node(volume_.space.numbers.at(entry.position),
-                                              entry.position, entry.raw));
-            }
-            if (volume_.space.numbers.directory_of(unit) != InodeNumber(0)) return {};
-        }
-        level = std::move(below);
+/// Damage ends one directory, not the search.
+void MsdosMount::list_directories(Node& node, clusters::Space::Files& below) {
+    Directory directory(node);
+    Entry entry;
+    for (uint32_t slot = 0;; slot = entry.slot + 1) {
+        auto more = directory.next(slot, entry);
+        if (!more || !*more) return;
+        if (entry.is_directory())
+            below.push_back(
+                make_node(volume_.space.numbers.at(entry.position), entry.position, entry.raw));
     }
-    return Errno::stale;
 }
 
 Result<InodeNumber> MsdosMount::directory_of(uint64_t position) {
-    uint64_t unit = volume_.unit_of(position);
-    InodeNumber directory = volume_.space.numbers.directory_of(unit);
-    if (directory == InodeNumber(0)) {
-        TRY(walk_to(unit));
-        directory = volume_.space.numbers.directory_of(unit);
-    }
-    return directory;
+    return volume_.space.directory_of(
+        volume_.unit_of(position), [&] { return root_node(); },
+        [&](clusters::ClusterFile& directory, clusters::Space::Files& below) {
+            list_directories(static_cast<Node&>(directory), below);
+        });
 }
 
 Result<std::unique_ptr<Vnode>> MsdosMount::load(InodeNumber number) {
@@ -181,7 +168,7 @@ FailureOr<void> MsdosMount::mark_in_use() {
 
 FailureOr<void> MsdosMount::begin_writing() {
     TRY(mark_in_use());
-    TRY(drop_hidden());
+    TRY(MsdosVnode::drop_hidden(*this, volume_.space));
     TRY(epoch().commit());
     return {};
 }

@@ -42,10 +42,9 @@ private:
     std::shared_ptr<Node> make_node(InodeNumber number, uint64_t position,
                                     const disk::DirEntry& entry);
     std::shared_ptr<Node> root_node();
-    Result<void> walk_to(uint64_t unit);
+    void list_directories(Node& node, clusters::Space::Files& below);
     // rename.cc
     void find_twins();
-    Result<void> drop_hidden();
     Result<void> set_state(Transaction& tx, bool clean);
     FailureOr<void> mark_in_use();
     Result<void> write_fsinfo(Transaction& tx);

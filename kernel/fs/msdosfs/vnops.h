@@ -25,6 +25,7 @@ private:
     Result<VnodeRef> make(Name name, disk::DirEntry entry, Transaction& tx, Buf* child);
     Result<VnodeRef> try_mkdir(Name name);
     // rename.cc
+    Result<void> erase_slot(Transaction& tx, uint32_t slot) override;
     Result<void> replace(const RenameArgs& args) override;
     Result<void> move(const RenameArgs& args) override;
 
