@@ -188,7 +188,11 @@ TEST_CASE("the check of exFAT names every kind of damage, and mends it") {
              d.put(at, upcase);
          },
          false},
-        {"bad-entry-set", [](Damage& d) { d.put<uint8_t>(d.file(1) + 2, 0x55); }},
+        {"bad-entry-set", // a checksum that it cannot have by chance
+         [](Damage& d) {
+             uint64_t at = d.file(1) + 2;
+             d.put(at, static_cast<uint8_t>(d.get<uint8_t>(at) ^ 0x55));
+         }},
         {"bad-entry-set", [](Damage& d) { d.put<uint8_t>(d.file(1) + 1, 1); }},
         {"orphan-entry", [](Damage& d) { d.put<uint8_t>(d.file(1), 0x05); }},
         {"name-hash",
