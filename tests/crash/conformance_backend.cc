@@ -23,6 +23,7 @@ crash::Complaint mend_ffs(host::BlockDevice& device) {
 void set_judges(crash::Subject& subject) {
     if (subject.type.name() == "ext2fs") {
         subject.check = crash::outside_check({{"e2fsck -fy {}", {0, 1}}, {"e2fsck -fn {}", {0}}});
+        subject.ordered = false; // an entry, and a node of an index, may lie in two sectors
     } else if (subject.type.name() == "ffs") {
         subject.check = mend_ffs;
         const char* layout = std::getenv("RUMP_NEWFS");
