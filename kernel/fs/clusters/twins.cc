@@ -79,7 +79,8 @@ private:
         bytes.piece_size = heap_.cluster_size;
         ChainTable::Cursor cursor;
         uint32_t at = directories_[directory].first, left = directories_[directory].run;
-        while (heap_.is_cluster(at) && visited_.insert(at).second) {
+        while (heap_.is_cluster(at) && bytes.bytes.size() < most_bytes &&
+               visited_.insert(at).second) {
             append(bytes, heap_.offset_of(Cluster(at)));
             if (left > 0) {
                 if (--left == 0) break;
@@ -133,6 +134,8 @@ private:
     }
 
     static constexpr uint32_t dirent_size = 32;
+    /// Of a directory: half a million entries. A chain that lies may be as long as the volume.
+    static constexpr size_t most_bytes = 16u << 20;
 
     host::BlockDevice& device_;
     const Heap& heap_;

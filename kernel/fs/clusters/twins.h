@@ -52,8 +52,8 @@ public:
         uint64_t offset = 0;
         uint64_t length = 0;
     };
-    /// Reads all directories, each cluster once. What cannot be read is left out. Called once,
-    /// before anything else.
+    /// Reads all directories, each cluster once, 16 MiB of each. What cannot be read is left out.
+    /// Called once, before anything else.
     void search(host::BlockDevice& device, const Heap& heap, ChainTable& table, const Root& root,
                 NameReader& reader);
     /// "2 directories, 1 file", for the log; empty: none.
