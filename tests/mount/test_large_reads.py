@@ -24,6 +24,8 @@ def disks(scratch):
             with open(image, "wb") as file:
                 file.truncate(48 << 20)
             run([ukfs(), "newfs", "-t", kind, image])
+        if kind == "ffs":
+            run([ukfs(), "chown", image, f"{os.geteuid()}:{os.getegid()}", "/"])
         for offset in (0, SECTORS_BEFORE * 512):
             disk = scratch.file("disk")
             with open(image, "rb") as source, open(disk, "wb") as target:
