@@ -58,12 +58,13 @@ Result<void> Volume::move_entries(Transaction& tx, FragNumber from, FragNumber t
     return {};
 }
 
-/// No epoch but this one has anything in memory: what was committed is on the device.
+/// No epoch but this one has anything in memory: what was committed is on the device. What could
+/// not be copied is tried again by the next commit.
 Result<void> Volume::copy_moved() {
     std::vector<Moved> moved;
     {
         MutexGuard guard(mutex_);
-        moved.swap(moved_);
+        moved = moved_;
     }
     std::vector<std::byte> bytes;
     for (const Moved& m : moved) {
@@ -72,6 +73,8 @@ Result<void> Volume::copy_moved() {
             return mount.io_error(fmt::format("fragment {}", m.from.value()), read.error());
         TRY(write_early(m.to, bytes));
     }
+    MutexGuard guard(mutex_);
+    moved_.clear(); // no transaction is open: nothing has come meanwhile
     return {};
 }
 
