@@ -19,6 +19,12 @@ crash::Complaint mend_ffs(host::BlockDevice& device) {
     return test::ffs_findings(device);
 }
 
+/// States of each body, at flushes and between.
+uint64_t cuts() {
+    const char* told = std::getenv("RUMP_CUTS");
+    return told ? std::stoull(told) : 4;
+}
+
 /// Who says what a cut may leave of the type.
 void set_judges(crash::Subject& subject) {
     if (subject.type.name() == "ext2fs") {
@@ -43,7 +49,7 @@ std::unique_ptr<Backend> make_backend(Target& target, ImageKind kind) {
         crash::Subject subject{.type = target.type(), .name = target.traits().name, .image = image};
         set_judges(subject);
         crash::Options options;
-        options.states = options.flushes = 8;
+        options.states = options.flushes = cuts();
         const auto outcome = crash::explore_recorded(subject, recorder->events(), options);
         if (!outcome.complaints.empty()) throw std::runtime_error(outcome.complaints.front());
     };
