@@ -267,7 +267,10 @@ void DeviceTransport::settle_forgets() {
     bool crowded = false;
     for (uint64_t now = host::real_clock().monotonic_ns(); now < until && pending();) {
         const timespec pause{.tv_sec = 0, .tv_nsec = 50'000};
-        crowded ? void(::nanosleep(&pause, nullptr)) : void(::sched_yield());
+        if (crowded)
+            ::nanosleep(&pause, nullptr);
+        else
+            ::sched_yield();
         const uint64_t before = std::exchange(now, host::real_clock().monotonic_ns());
         crowded = crowded || now - before > crowded_ns;
     }
