@@ -2,7 +2,7 @@
 // of the states that a cut could have left are looked at.
 #include "tests/conformance/direct.h"
 #include "tests/conformance/suite.h"
-#include "tests/crash/fat_judges.h"
+#include "tests/crash/judges.h"
 #include "tests/support/ffs_volume.h"
 
 #include "hostshim/memory_device.h"
@@ -14,11 +14,6 @@ namespace rump::conformance {
 
 namespace {
 
-crash::Complaint mend_ffs(host::BlockDevice& device) {
-    if (auto left = test::ffs_findings(device, true); !left.empty()) return left;
-    return test::ffs_findings(device);
-}
-
 /// States of each body, at flushes and between.
 uint64_t cuts() {
     const char* told = std::getenv("RUMP_CUTS");
@@ -28,13 +23,11 @@ uint64_t cuts() {
 /// Who says what a cut may leave of the type.
 void set_judges(crash::Subject& subject) {
     if (subject.type.name() == "ext2fs") {
-        subject.check = crash::outside_check({{"e2fsck -fy {}", {0, 1}}, {"e2fsck -fn {}", {0}}});
+        subject.check = crash::mended_by_e2fsck();
         subject.ordered = false; // an entry, and a node of an index, may lie in two sectors
     } else if (subject.type.name() == "ffs") {
-        subject.check = mend_ffs;
         const char* layout = std::getenv("RUMP_NEWFS");
-        if (layout && test::FfsLayout::parse(layout).log) // then mounting is enough
-            subject.verify_after_mount = [](host::BlockDevice& d) { return test::ffs_findings(d); };
+        crash::judge_as_ffs(subject, layout && test::FfsLayout::parse(layout).log);
     } else {
         crash::judge_as_fat(subject, true);
     }

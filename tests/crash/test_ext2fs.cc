@@ -1,5 +1,6 @@
 // ext2 after a cut of power: no journal, so e2fsck mends it, and nothing that was synced is lost.
 #include "tests/crash/explore_cuts.h"
+#include "tests/crash/judges.h"
 
 #include "hostshim/memory_device.h"
 #include "kernel/fs/ext2fs/ext2fs.h"
@@ -27,10 +28,6 @@ std::vector<std::byte> empty_image(uint64_t size, std::string_view block_size,
 }
 
 using Check = std::function<crash::Complaint(host::BlockDevice&)>;
-
-Check mended_by_e2fsck() {
-    return crash::outside_check({{"e2fsck -fy {}", {0, 1}}, {"e2fsck -fn {}", {0}}});
-}
 
 /// e2fsck has nothing to add to our own repair.
 Check mended_by_us() {
@@ -60,11 +57,11 @@ void explore(std::string name, std::vector<std::byte> image, Check check) {
 } // namespace
 
 TEST_CASE("ext2 with blocks of 1 KiB keeps what was synced through a cut of power") {
-    explore("ext2, 1 KiB blocks", empty_image(12 << 20, "1024", "128"), mended_by_e2fsck());
+    explore("ext2, 1 KiB blocks", empty_image(12 << 20, "1024", "128"), crash::mended_by_e2fsck());
 }
 
 TEST_CASE("ext2 with blocks of 4 KiB keeps what was synced through a cut of power") {
-    explore("ext2, 4 KiB blocks", empty_image(12 << 20, "4096", "256"), mended_by_e2fsck());
+    explore("ext2, 4 KiB blocks", empty_image(12 << 20, "4096", "256"), crash::mended_by_e2fsck());
 }
 
 TEST_CASE("ext2's own check mends what a cut of power leaves") {

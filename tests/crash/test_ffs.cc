@@ -1,5 +1,6 @@
 // FFS after a cut of power. Without a log the own check mends it; with one a mount alone does.
 #include "tests/crash/explore_cuts.h"
+#include "tests/crash/judges.h"
 #include "tests/support/ffs_volume.h"
 
 #include "hostshim/memory_device.h"
@@ -20,18 +21,11 @@ std::vector<std::byte> empty_image(uint64_t size, const test::FfsLayout& layout)
     return image;
 }
 
-crash::Complaint mend(host::BlockDevice& device) {
-    if (auto left = test::ffs_findings(device, true); !left.empty()) return left;
-    return test::ffs_findings(device);
-}
-
 void explore(const test::FfsLayout& layout, uint64_t seed) {
     crash::Subject subject{.type = ffs::type(),
                            .name = "FFS " + layout.name(),
                            .image = empty_image(12 << 20, layout)};
-    subject.check = mend;
-    if (layout.log)
-        subject.verify_after_mount = [](host::BlockDevice& d) { return test::ffs_findings(d); };
+    crash::judge_as_ffs(subject, layout.log);
     crash::explore_cuts(subject, 60, seed);
 }
 

@@ -1,11 +1,8 @@
 // FAT and exFAT after a cut of power: lost clusters at the worst, and nothing that was synced is
 // lost.
 #include "tests/crash/explore_cuts.h"
-#include "tests/crash/fat_judges.h"
-
-#include "hostshim/memory_device.h"
-#include "kernel/fs/registry.h"
-#include "kernel/kern/kernel.h"
+#include "tests/crash/judges.h"
+#include "tests/support/fat_image.h"
 
 #include <catch2/catch.hpp>
 
@@ -13,31 +10,12 @@ using namespace rump;
 
 namespace {
 
-struct Format {
-    std::string name;
-    const char* type;
-    uint64_t size;
-    std::vector<std::pair<const char*, const char*>> newfs;
-};
-
-std::vector<std::byte> empty_image(const Format& format) {
+void explore(const test::FatFormat& format) {
     std::vector<std::byte> image(format.size);
     crash::poison(image);
-    auto device = host::make_memory_device(image);
-    host::SeededRandom random(3);
-    Kernel kernel({nullptr, &random, nullptr, false});
-    const FileSystemType& type = *find_filesystem(format.type);
-    OptionSet options;
-    for (auto [name, value] : format.newfs)
-        REQUIRE(options.set(type.newfs_options(), name, value).ok());
-    REQUIRE(type.newfs(kernel, *device, options).ok());
-    REQUIRE(device->read(0, image).ok());
-    return image;
-}
-
-void explore(const Format& format) {
-    const FileSystemType& type = *find_filesystem(format.type);
-    crash::Subject subject{.type = type, .name = format.name, .image = empty_image(format)};
+    test::make_fat(format, image);
+    crash::Subject subject{
+        .type = *find_filesystem(format.type), .name = format.name, .image = image};
     subject.hard_links = false;
     subject.symlinks = false;
     subject.long_names = true;

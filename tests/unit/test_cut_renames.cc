@@ -8,6 +8,7 @@
 #include "kernel/kern/kernel.h"
 #include "kernel/vfs/namei.h"
 #include "kernel/vfs/vfs_ops.h"
+#include "tests/support/fat_image.h"
 
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
@@ -18,12 +19,7 @@ using namespace rump;
 
 namespace {
 
-struct Format {
-    std::string name;
-    const char* type;
-    uint64_t size;
-    std::vector<std::pair<const char*, const char*>> newfs;
-};
+using Format = test::FatFormat;
 
 const Format formats[] = {
     {"FAT12", "msdosfs", 4 << 20, {{"fat", "12"}, {"cluster", "2048"}}},
@@ -134,19 +130,6 @@ private:
     Mount* mount_ = nullptr;
 };
 
-std::vector<std::byte> empty_image(const Format& format) {
-    std::vector<std::byte> image(format.size);
-    auto device = host::make_memory_device(image);
-    Kernel kernel;
-    const FileSystemType& type = *find_filesystem(format.type);
-    OptionSet options;
-    for (auto [name, value] : format.newfs)
-        REQUIRE(options.set(type.newfs_options(), name, value).ok());
-    REQUIRE(type.newfs(kernel, *device, options).ok());
-    REQUIRE(device->read(0, image).ok());
-    return image;
-}
-
 /// Mends what is wrong; nothing is left then.
 void check(const Format& format, host::BlockDevice& device) {
     host::Log log(host::null_sink());
@@ -167,7 +150,9 @@ using Look = std::function<void(host::BlockDevice& cut, bool twins)>;
 /// Every state between `prepare` and the end of `act`, in the order of what was written. Returns in
 /// how many something had two names.
 unsigned each_state(const Format& format, const Step& prepare, const Step& act, const Look& look) {
-    auto image = host::make_memory_device(empty_image(format));
+    std::vector<std::byte> empty(format.size);
+    test::make_fat(format, empty);
+    auto image = host::make_memory_device(empty);
     host::RecordingDevice recorder(host::make_memory_overlay(*image));
     size_t begin;
     {

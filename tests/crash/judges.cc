@@ -1,9 +1,10 @@
 // What our check and the outside ones may say of a cut.
-#include "tests/crash/fat_judges.h"
+#include "tests/crash/judges.h"
 
 #include "hostshim/log.h"
 #include "hostshim/memory_device.h"
 #include "kernel/fs/msdosfs/geometry.h"
+#include "tests/support/ffs_volume.h"
 
 #include <fmt/format.h>
 
@@ -74,7 +75,22 @@ std::function<Complaint(host::BlockDevice&)> outside_look(const Subject& subject
     return outside_check({{program + " -n {}", {0, 1, 4}, output + ")*"}});
 }
 
+Complaint mend_ffs(host::BlockDevice& device) {
+    if (auto left = test::ffs_findings(device, true); !left.empty()) return left;
+    return test::ffs_findings(device);
+}
+
 } // namespace
+
+std::function<Complaint(host::BlockDevice&)> mended_by_e2fsck() {
+    return outside_check({{"e2fsck -fy {}", {0, 1}}, {"e2fsck -fn {}", {0}}});
+}
+
+void judge_as_ffs(Subject& subject, bool logged) {
+    subject.check = mend_ffs;
+    if (logged)
+        subject.verify_after_mount = [](host::BlockDevice& d) { return test::ffs_findings(d); };
+}
 
 void judge_as_fat(Subject& subject, bool longest_names) {
     subject.check = [&type = subject.type](host::BlockDevice& device) {
