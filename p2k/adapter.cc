@@ -137,6 +137,7 @@ const fuse_lowlevel_ops& Adapter::operations() {
         .open = Requests::open,
         .read = Requests::read,
         .write = Requests::write,
+        .flush = Requests::flush,
         .fsync = Requests::fsync,
         .opendir = Requests::opendir,
         .readdir = Requests::readdir,

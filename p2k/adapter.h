@@ -36,6 +36,8 @@ struct AdapterOptions {
     /// The host keeps entries and attributes for ever, and never asks to open or close. Not with
     /// allow_root: there each path is checked by a request.
     bool cache_forever = true;
+    /// A file is on the device once it is closed.
+    bool flush_on_close = false;
     /// Bytes of the largest write, and of the buffers that `reply_buffer` hands out.
     uint32_t max_write = 1u << 20;
 };
@@ -190,6 +192,7 @@ struct Adapter::Requests {
                      fuse_file_info* file);
     static void write(fuse_req_t req, fuse_ino_t id, const char* data, size_t size, off_t offset,
                       fuse_file_info* file);
+    static void flush(fuse_req_t req, fuse_ino_t id, fuse_file_info* file);
     static void fsync(fuse_req_t req, fuse_ino_t id, int data_only, fuse_file_info* file);
     static void fallocate(fuse_req_t req, fuse_ino_t id, int mode, off_t offset, off_t length,
                           fuse_file_info* file);

@@ -15,6 +15,7 @@ constexpr size_t large_transfer = 128u << 10;
 
 bool may_block(std::span<const std::byte> message) {
     switch (header_of(message).opcode) {
+    case FUSE_FLUSH:
     case FUSE_FSYNC:
     case FUSE_FSYNCDIR:
     case FUSE_SYNCFS:

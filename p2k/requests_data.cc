@@ -126,6 +126,16 @@ void Adapter::Requests::write(fuse_req_t req, fuse_ino_t id, const char* bytes, 
     });
 }
 
+/// A close. The host has written back what it kept; after ENOSYS it never asks again.
+void Adapter::Requests::flush(fuse_req_t req, fuse_ino_t id, fuse_file_info*) {
+    answer(req, [&](Adapter& self) -> Result<void> {
+        if (!self.options_.flush_on_close) return Errno::nosys;
+        TRY(vfs::fsync(*TRY(self.node(id)), false));
+        fuse_reply_err(req, 0);
+        return {};
+    });
+}
+
 void Adapter::Requests::fsync(fuse_req_t req, fuse_ino_t id, int data_only, fuse_file_info*) {
     answer(req, [&](Adapter& self) -> Result<void> {
         TRY(vfs::fsync(*TRY(self.node(id)), data_only != 0));

@@ -32,6 +32,7 @@ constexpr OptionSpec daemon_options[] = {
     {"nosuid", Kind::flag, "", "ignore set-user-ID bits (default)"},
     {"nodev", Kind::flag, "", "ignore device nodes (default)"},
     {"noexec", Kind::flag, "", "execute nothing"},
+    {"flush", Kind::flag, "", "a file is on the device once it is closed"},
     {"threads", Kind::number, "N", "threads that serve requests (default: CPUs + 2)"},
     {"poll", Kind::number, "US", "wait busily for requests up to this long (default 50)"},
     {"transport", Kind::text, "NAME", "auto (default), uring or dev"},
@@ -238,6 +239,7 @@ DaemonResult<void> Parser::conclude() {
     line_.remount = has("remount");
     if (line_.all_options && !line_.remount)
         return usage("options user_id, group_id, max_read and blksize are for remounts only");
+    line_.flush = has("flush");
     line_.fakeroot = has("fakeroot");
     line_.allow_root = has("allow_root");
     line_.pidfile = options_.text("pidfile");

@@ -26,6 +26,7 @@ struct CommandLine {
     MountOptions mount;
     images::ImageOptions image_options;    // all but the access
     std::vector<std::string> host_options; // handed to the host's mount: "ro", "nosuid"
+    bool flush = false;
     bool fakeroot = false;
     bool allow_root = false;
     p2k::Permissions permissions = p2k::Permissions::host;

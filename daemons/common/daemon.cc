@@ -175,7 +175,9 @@ DaemonResult<void> Daemon::mount_host() {
         .mount_options = line_.host_options,
         .transport = line_.transport,
         .limits = line_.limits,
-        .adapter = {.permissions = line_.permissions, .cache_forever = !line_.allow_root},
+        .adapter = {.permissions = line_.permissions,
+                    .cache_forever = !line_.allow_root,
+                    .flush_on_close = line_.flush},
     };
     auto session = p2k::Session::create(*mount_, options);
     if (!session.ok()) return failed(line_.image, session.error());

@@ -61,15 +61,15 @@ def test_files_stay_and_the_image_is_clean(scratch):
                 equal(file.read(), "content", daemon)
 
 
-def test_fsync_is_on_the_image_before_a_kill(scratch):
+def survives_a_kill(scratch, options, sync):
     for daemon, image, _ in image_daemons(scratch):
         where = scratch.folder(daemon)
-        with fuse_mount(scratch, daemon, image, mountpoint=where):
+        with fuse_mount(scratch, daemon, image, options=options, mountpoint=where):
             os.mkdir(where + "/d")
             with open(where + "/d/a", "w", encoding="ascii") as file:
                 file.write("synced")
                 file.flush()
-                os.fsync(file.fileno())
+                sync(file.fileno())
             pid = int(os.getxattr(where, "user.rump.pid"))
             fd = os.pidfd_open(pid)
             os.kill(pid, 9)
@@ -79,6 +79,14 @@ def test_fsync_is_on_the_image_before_a_kill(scratch):
         with fuse_mount(scratch, daemon, image, mountpoint=where):
             with open(where + "/d/a", encoding="ascii") as file:
                 equal(file.read(), "synced", daemon)
+
+
+def test_fsync_is_on_the_image_before_a_kill(scratch):
+    survives_a_kill(scratch, [], os.fsync)
+
+
+def test_with_flush_a_closed_file_is_on_the_image_before_a_kill(scratch):
+    survives_a_kill(scratch, ["flush"], lambda _: None)
 
 
 def test_images_that_are_none(scratch):

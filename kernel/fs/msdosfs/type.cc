@@ -73,7 +73,7 @@ public:
 
     std::span<const OptionSpec> mount_options() const override {
         using Kind = OptionSpec::Kind;
-        static constexpr std::array<OptionSpec, 11> specs{{
+        static constexpr std::array<OptionSpec, 10> specs{{
             {"fmask", Kind::octal, "MASK", "permissions that files lack (022)"},
             {"dmask", Kind::octal, "MASK", "permissions that directories lack (022)"},
             {"codepage", Kind::text, "N", "code page of short names: 437, 850, 866, utf8 … (437)"},
@@ -84,7 +84,6 @@ public:
             {"discard", Kind::flag, "", "tell the device which clusters become free"},
             {"showattr", Kind::flag, "", "list the attribute user.dos.attrib"},
             {"sys_immutable", Kind::flag, "", "files with the system attribute are immutable"},
-            {"flush", Kind::flag, "", "accepted; changes are always written back within seconds"},
         }};
         return specs;
     }
