@@ -72,10 +72,12 @@ void Adapter::Requests::setxattr(fuse_req_t req, fuse_ino_t id, const char* name
             return Errno::inval;
         }
         Vnode& vnode = *TRY(self.node(id));
-        const uint64_t blocks = TRY(vfs::getattr(vnode)).blocks;
+        const Attr before = TRY(vfs::getattr(vnode));
         TRY(vfs::setxattr(vnode, name, std::as_bytes(std::span(value, size)), how, self.cred(req)));
-        // The host does not expect that an ACL is a mode, too, and that attributes have blocks.
-        if (vfs::acl_access_name == name || TRY(vfs::getattr(vnode)).blocks != blocks)
+        // The host does not expect that an attribute is a mode, too (ACLs, FAT's read-only), or has
+        // blocks.
+        const Attr after = TRY(vfs::getattr(vnode));
+        if (after.mode != before.mode || after.blocks != before.blocks)
             self.host_.forget_attributes(id);
         fuse_reply_err(req, 0);
         return {};

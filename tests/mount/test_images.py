@@ -89,6 +89,18 @@ def test_with_flush_a_closed_file_is_on_the_image_before_a_kill(scratch):
     survives_a_kill(scratch, ["flush"], lambda _: None)
 
 
+def test_the_read_only_attribute_is_seen_as_a_mode(scratch):
+    for daemon, image, _ in image_daemons(scratch):
+        if daemon not in ("rump_msdos", "rump_exfat"):
+            continue
+        with fuse_mount(scratch, daemon, image, mountpoint=scratch.folder(daemon)) as where:
+            with open(where + "/a", "w", encoding="ascii"):
+                pass
+            for attribute, mode in ((b"0x21", 0o555), (b"0x20", 0o755)):
+                os.setxattr(where + "/a", "user.dos.attrib", attribute)
+                equal(stat.S_IMODE(os.stat(where + "/a").st_mode), mode, daemon)
+
+
 def test_images_that_are_none(scratch):
     where = scratch.folder()
     for daemon, image, _ in image_daemons(scratch):
