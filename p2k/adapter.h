@@ -126,8 +126,9 @@ private:
     /// Answers a read from the device's file, past our memory. False: nothing is answered, and
     /// somebody else may do it.
     Result<bool> reply_spliced(fuse_req_t req, Vnode& vnode, uint64_t offset, size_t size);
-    Result<size_t> write_back_append(Vnode& vnode, uint64_t offset, std::span<const std::byte> data,
-                                     const Cred& cred);
+    Result<size_t> write_back(Vnode& vnode, uint64_t offset, std::span<const std::byte> data);
+    Result<size_t> write_back_append(Vnode& vnode, uint64_t offset,
+                                     std::span<const std::byte> data);
 
     Mount& mount_;
     RequestHost& host_;

@@ -85,10 +85,16 @@ void Adapter::Requests::read(fuse_req_t req, fuse_ino_t id, size_t size, off_t o
     });
 }
 
+/// The owner pays for the space.
+Result<size_t> Adapter::write_back(Vnode& vnode, uint64_t offset, std::span<const std::byte> data) {
+    return vfs::write_back(vnode, offset, data,
+                           [this](const Attr& attr) { return cred_of(attr.uid, attr.gid); });
+}
+
 /// The host writes back whole pages, so the last page of an append-only file comes with bytes that
 /// are there already. They may come again as they are; what is behind them is appended.
 Result<size_t> Adapter::write_back_append(Vnode& vnode, uint64_t offset,
-                                          std::span<const std::byte> data, const Cred& cred) {
+                                          std::span<const std::byte> data) {
     const Attr attr = TRY(vfs::getattr(vnode));
     const bool append_only = attr.flags & (file_flag::append | file_flag::user_append);
     const bool immutable = attr.flags & (file_flag::immutable | file_flag::user_immutable);
@@ -98,7 +104,7 @@ Result<size_t> Adapter::write_back_append(Vnode& vnode, uint64_t offset,
     if (TRY(vfs::read(vnode, offset, there)) != known) return Errno::perm;
     if (!std::equal(there.begin(), there.end(), data.begin())) return Errno::perm;
     if (known == data.size()) return data.size();
-    return known + TRY(vfs::write_back(vnode, attr.size, data.subspan(known), cred));
+    return known + TRY(write_back(vnode, attr.size, data.subspan(known)));
 }
 
 void Adapter::Requests::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size,
@@ -109,12 +115,10 @@ void Adapter::Requests::write(fuse_req_t req, fuse_ino_t id, const char* bytes, 
         Vnode& vnode = *TRY(self.node(id));
         const auto data = std::as_bytes(std::span(bytes, size));
         if (file->writepage) {
-            // Sent by the host's writeback, on nobody's behalf: the owner pays for the space.
-            const Attr attr = TRY(vfs::getattr(vnode));
-            const Cred owner = self.cred_of(attr.uid, attr.gid);
-            auto written = vfs::write_back(vnode, offset, data, owner);
+            // Sent by the host's writeback, on nobody's behalf.
+            auto written = self.write_back(vnode, offset, data);
             if (!written.ok() && written.error() == Errno::perm)
-                written = self.write_back_append(vnode, offset, data, owner);
+                written = self.write_back_append(vnode, offset, data);
             fuse_reply_write(req, TRY(std::move(written)));
             return {};
         }

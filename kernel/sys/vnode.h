@@ -241,6 +241,9 @@ public:
     /// change yet. Locks: this exclusive. Errors: ENOSPC, EDQUOT, EFBIG, EIO, EUCLEAN.
     virtual Result<void> prepare_write(Transaction& tx, uint64_t offset, uint64_t length,
                                        bool privileged, ExtentList& out);
+    /// Bytes in extents that map() calls data may be written over where they lie, and nothing else
+    /// of the file changes by that but its times. Locks: this shared.
+    virtual bool overwritable() { return false; }
     /// The bytes are on their way to the device: size becomes at least `end`, mtime and ctime now.
     /// Locks: this exclusive.
     virtual Result<void> finish_write(Transaction& tx, uint64_t end);

@@ -164,6 +164,25 @@ Result<uint64_t> Vnode::seek(uint64_t offset, Seek what) {
 
 namespace vfs {
 
+Result<bool> overwrite(Vnode& vnode, uint64_t offset, std::span<const std::byte> data) {
+    ASSERT(vnode.lock.held());
+    if (!vnode.overwritable()) return false;
+    ExtentList extents;
+    TRY(vnode.map(offset, data.size(), extents));
+    uint64_t end = offset;
+    for (const Extent& extent : extents) {
+        if (extent.kind != Extent::Kind::data) return false;
+        end = extent.file_offset + extent.length;
+    }
+    if (end < offset + data.size()) return false;
+    Mount& mount = vnode.mount();
+    auto tx = TRY(mount.begin());
+    mount.epoch().note_data_written();
+    for (const Extent& extent : extents) TRY(write_extent(mount.device(), extent, offset, data));
+    tx.done();
+    return true;
+}
+
 Result<void> zero_past_end(Vnode& vnode, uint64_t size, uint64_t limit) {
     Mount& mount = vnode.mount();
     if (size == 0 || limit <= size || !mount.has_device()) return {};

@@ -17,6 +17,10 @@ namespace rump::vfs {
 /// What one transaction of a write covers at the most: bounds how long a commit waits.
 inline constexpr uint64_t write_piece_bytes = 1u << 20;
 
+/// All of `data` over bytes that the file has. False, and nothing is written: it has them not all,
+/// or its format wants more done. Locks: shared. Errors: EIO, ENOSPC (of the host), EUCLEAN.
+Result<bool> overwrite(Vnode& vnode, uint64_t offset, std::span<const std::byte> data);
+
 /// Zeroes, on the device, the bytes from `size` (the file's size now) to the end of the allocation
 /// unit in which it lies (StatVfs::fragment_size), but not beyond `limit`. Nothing to do for holes,
 /// opaque extents and mounts without a device. Locks: exclusive. Errors: EIO, EUCLEAN.

@@ -124,12 +124,26 @@ Result<size_t> write(Vnode& vnode, uint64_t offset, std::span<const std::byte> d
 }
 
 Result<size_t> write_back(Vnode& vnode, uint64_t offset, std::span<const std::byte> data,
-                          const Cred& cred) {
+                          FunctionRef<Cred(const Attr&)> payer) {
     // Of a page across the format's limit nothing: a short answer is no error to a cache.
     const uint64_t limit = vnode.mount().traits().max_file_size;
     if (offset > limit || data.size() > limit - offset) return Errno::fbig;
-    return write_anywhere(vnode, offset,
-                          {.data = data, .cred = cred, .keep_setid = true, .keep_times = true});
+    TRY(check_file(vnode));
+    TRY(check_writable(vnode.mount()));
+    Attr attr;
+    bool done = false;
+    {
+        host::SharedGuard guard(vnode.lock);
+        attr = TRY(attributes(vnode));
+        if (!(attr.flags & (immutable_flags | append_flags)))
+            done = TRY(overwrite(vnode, offset, data));
+    }
+    if (!done)
+        return write_anywhere(
+            vnode, offset,
+            {.data = data, .cred = payer(attr), .keep_setid = true, .keep_times = true});
+    TRY(settle(vnode.mount(), attr.flags, file_flag::sync));
+    return data.size();
 }
 
 Result<uint64_t> append(Vnode& vnode, std::span<const std::byte> data, const Cred& cred) {

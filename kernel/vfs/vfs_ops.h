@@ -77,9 +77,10 @@ Result<size_t> read(Vnode& vnode, uint64_t offset, std::span<std::byte> out);
 Result<size_t> write(Vnode& vnode, uint64_t offset, std::span<const std::byte> data,
                      const Cred& cred, bool keep_setid = false);
 /// The same for bytes that somebody wrote earlier into a cache above us, which keeps mtime and
-/// ctime and hands them over by setattr: they stay as they are, and so do set-id bits.
+/// ctime and hands them over by setattr: they stay as they are, and so do set-id bits. `payer`: of
+/// the file's attributes, whose the space is that it may take.
 Result<size_t> write_back(Vnode& vnode, uint64_t offset, std::span<const std::byte> data,
-                          const Cred& cred);
+                          FunctionRef<Cred(const Attr&)> payer);
 /// Writes at the end of the file in one step; the offset where it went.
 Result<uint64_t> append(Vnode& vnode, std::span<const std::byte> data, const Cred& cred);
 /// Calls `use` with the extents of the range while the vnode is locked shared, for adapters that

@@ -80,6 +80,13 @@ public:
         REQUIRE(put.ok());
         REQUIRE(*put == text.size());
     }
+    /// As a cache above hands over what it holds of a file.
+    void write_back(const std::string& path, const std::string& text, uint64_t offset) {
+        auto put = vfs::write_back(*at(path), offset, std::as_bytes(std::span(text)),
+                                   [this](const Attr&) { return cred; });
+        REQUIRE(put.ok());
+        REQUIRE(*put == text.size());
+    }
     void mkdir(const std::string& path) {
         auto [dir, name] = parent(path);
         REQUIRE(vfs::mkdir(*at(dir), name, {FileType::dir, 0755, 0, {}}, cred).ok());
@@ -243,7 +250,7 @@ TEST_CASE("of a file whose rename was cut each name can be changed and removed a
     const std::string bytes(3000, 'a');
     for (const Format& format : formats)
         for (const char* to : {"/b/new", "/b/old"})
-            for (unsigned what = 0; what < 5; what++) {
+            for (unsigned what = 0; what < 6; what++) {
                 INFO(to << ", " << what);
                 auto prepare = [&](World& world) {
                     world.mkdir("/a");
@@ -272,6 +279,9 @@ TEST_CASE("of a file whose rename was cut each name can be changed and removed a
                             expected.resize(1500);
                         } else if (what == 3) {
                             world.write(one, "changed", 1000);
+                            expected.replace(1000, 7, "changed");
+                        } else if (what == 4) {
+                            world.write_back(one, "changed", 1000);
                             expected.replace(1000, 7, "changed");
                         } else {
                             world.write(one, bytes, bytes.size());

@@ -7,6 +7,7 @@
 #include "kernel/fs/ext2fs/format.h"
 #include "kernel/kern/kernel.h"
 #include "kernel/vfs/acl.h"
+#include "kernel/vfs/epoch.h"
 #include "kernel/vfs/vfs_ops.h"
 
 #include <catch2/catch.hpp>
@@ -272,5 +273,59 @@ TEST_CASE("threads at work in the same directories leave an image in which nothi
         CHECK(!at.mount->tainted());
     }
     CHECK(surprises == 0);
+    CHECK(image.findings() == std::vector<std::string>());
+}
+
+TEST_CASE("pieces of one file that a cache above hands over side by side are all on the device") {
+    Image image(24 << 20);
+    constexpr size_t page = 4096, pages = 512, threads = 4;
+    const auto payer = [](const Attr&) { return root; };
+    const auto piece = [](size_t at, int pass) {
+        return std::vector<std::byte>(page, static_cast<std::byte>(at * 3 + at / 256 + pass));
+    };
+    {
+        Mounted at(image, {}, true);
+        const VnodeRef file =
+            *vfs::create(**at.mount->root(), "file", {FileType::reg, 0644, 0, {}}, root);
+        for (int pass = 0; pass < 2; ++pass) { // into nothing, holes among it; and over it
+            std::atomic<bool> failed{false};
+            std::vector<host::Thread> running;
+            for (size_t t = 0; t < threads; ++t)
+                running.push_back(host::Thread::start("writer", [&, t] {
+                                      for (size_t i = t; i < pages; i += threads) {
+                                          const auto data = piece(i, pass);
+                                          auto put = vfs::write_back(*file, i * page, data, payer);
+                                          if (!put || *put != page) failed = true;
+                                          if (i % 64 == 0 && !vfs::fsync(*file, false).ok())
+                                              failed = true;
+                                      }
+                                  }).release_value());
+            running.clear();
+            CHECK(!failed);
+            REQUIRE(vfs::fsync(*file, false).ok());
+            // With nothing else to commit.
+            REQUIRE(vfs::write_back(*file, 0, piece(0, pass), payer).ok());
+            const uint64_t flushes = at.mount->epoch().flushes.value();
+            REQUIRE(vfs::fsync(*file, false).ok());
+            CHECK(at.mount->epoch().flushes.value() > flushes);
+            // As the device has it, without this mount.
+            auto copy = host::make_memory_overlay(image.device());
+            Kernel kernel({nullptr, nullptr, nullptr, false});
+            MountOptions options;
+            options.read_only = true;
+            auto again = kernel.mount(ext2::type(), {std::move(copy), options});
+            REQUIRE(again.ok());
+            {
+                const VnodeRef seen = *vfs::lookup(**(*again)->root(), "file", root);
+                CHECK(vfs::getattr(*seen)->size == pages * page);
+                for (size_t i = 0; i < pages; ++i) {
+                    std::vector<std::byte> got(page);
+                    REQUIRE(vfs::read(*seen, i * page, got).value() == page);
+                    if (got != piece(i, pass)) FAIL("pass " << pass << ", page " << i);
+                }
+            }
+            REQUIRE(kernel.unmount(**again, false).ok());
+        }
+    }
     CHECK(image.findings() == std::vector<std::string>());
 }

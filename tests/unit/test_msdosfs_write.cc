@@ -9,6 +9,8 @@
 
 #include <catch2/catch.hpp>
 
+#include <array>
+#include <cstring>
 #include <fstream>
 
 using namespace rump;
@@ -184,4 +186,30 @@ TEST_CASE("an Atari's floppy has entries of 12 bits, whatever is in them") {
         CHECK_FALSE(mount.tainted());
         REQUIRE(kernel.unmount(mount, false).ok());
     }
+}
+
+TEST_CASE("what a cache above writes over a file's bytes shows in its archive attribute") {
+    TempDir dir;
+    const std::string path = dir / "image";
+    REQUIRE(std::system(("mkfs.fat -C '" + path + "' 1440 >/dev/null 2>&1").c_str()) == 0);
+    Kernel kernel;
+    Mount& mount = mount_rw(kernel, path);
+    const Cred root = Cred::superuser();
+    {
+        const VnodeRef file =
+            *vfs::create(**mount.root(), "file", {FileType::reg, 0644, 0, {}}, root);
+        const auto bytes = [](std::string_view text) { return std::as_bytes(std::span(text)); };
+        REQUIRE(vfs::write(*file, 0, bytes("before"), root).ok());
+        for (int pass = 0; pass < 2; ++pass) {
+            const char* attribute = "user.dos.attrib";
+            REQUIRE(vfs::setxattr(*file, attribute, bytes("0x2"), XattrSet::any, root).ok());
+            for (const char* text : {"BEF", "ORE"})
+                REQUIRE(
+                    vfs::write_back(*file, 0, bytes(text), [&](const Attr&) { return root; }).ok());
+            std::array<std::byte, 4> bits;
+            REQUIRE(vfs::getxattr(*file, attribute, bits, root).value() == 4);
+            CHECK(std::memcmp(bits.data(), "0x22", 4) == 0);
+        }
+    }
+    REQUIRE(kernel.unmount(mount, false).ok());
 }

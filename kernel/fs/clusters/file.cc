@@ -255,6 +255,13 @@ Result<void> ClusterFile::zero_range(uint64_t from, uint64_t to) {
     return {};
 }
 
+bool ClusterFile::overwritable() {
+    if (!(attributes() & attribute_archive)) return false;
+    MutexGuard guard(mutex_);
+    const std::optional<Cluster> first = chain_.first();
+    return first && !space_.twins.shares(*first);
+}
+
 Result<void> ClusterFile::prepare_write(Transaction& tx, uint64_t offset, uint64_t length,
                                         ExtentList& out) {
     if (offset > format_.file_size_max || length > format_.file_size_max - offset)

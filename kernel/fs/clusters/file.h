@@ -82,6 +82,8 @@ public:
     // --- file data ------------------------------------------------------------------------------
 
     Result<void> map(uint64_t offset, uint64_t length, ExtentList& out);
+    /// As Vnode::overwritable: no other name shares the clusters, and the archive bit is set.
+    bool overwritable();
     /// As Vnode::prepare_write. EAGAIN: the epoch wants another order, commit it.
     Result<void> prepare_write(Transaction& tx, uint64_t offset, uint64_t length, ExtentList& out);
     void finish_write(uint64_t end, Timespec now);

@@ -25,6 +25,7 @@ public:
     Result<size_t> write(uint64_t offset, std::span<const std::byte> data,
                          bool privileged) override;
     Result<void> map(uint64_t offset, uint64_t length, ExtentList& out) override;
+    bool overwritable() override { return file_->overwritable(); }
     Result<void> prepare_write(Transaction& tx, uint64_t offset, uint64_t length, bool privileged,
                                ExtentList& out) override;
     Result<void> finish_write(Transaction& tx, uint64_t end) override;

@@ -43,6 +43,7 @@ public:
     Result<void> listxattr(XattrSink sink) override;
 
     Result<void> map(uint64_t offset, uint64_t length, ExtentList& out) override;
+    bool overwritable() override { return true; }
     Result<void> prepare_write(Transaction& tx, uint64_t offset, uint64_t length, bool privileged,
                                ExtentList& out) override;
     Result<void> finish_write(Transaction& tx, uint64_t end) override;
