@@ -5,6 +5,7 @@
 // is the size.
 #include "kernel/fs/clusters/file.h"
 
+#include "kernel/sys/rounding.h"
 #include "kernel/vfs/buffer_cache.h"
 #include "kernel/vfs/epoch.h"
 
@@ -21,10 +22,6 @@ namespace {
 constexpr const char* too_short = "the chain is shorter than the file's size";
 constexpr uint32_t page_size = 4096;      // of the host's page cache, mostly
 constexpr uint32_t copy_bytes = 1u << 20; // at once, of clusters that two names share
-
-constexpr uint64_t page_up(uint64_t offset, uint64_t page) {
-    return (offset + page - 1) & ~(page - 1);
-}
 } // namespace
 
 ClusterFile::ClusterFile(Space& space, const FileFormat& format, InodeNumber number, bool directory,
@@ -281,7 +278,7 @@ Result<void> ClusterFile::prepare_write(Transaction& tx, uint64_t offset, uint64
     }
     // What was never written, up to the page in which the write begins, or up to the write.
     const uint64_t page = std::min(heap.cluster_size, page_size);
-    const uint64_t written = page_up(valid_, page);
+    const uint64_t written = round_up(valid_, page);
     if (offset > valid_)
         TRY(zero_range(valid_,
                        std::min(offset, std::max(written, std::min(offset & ~(page - 1), end)))));
@@ -300,7 +297,7 @@ Result<void> ClusterFile::prepare_write(Transaction& tx, uint64_t offset, uint64
         // nobody's business before somebody writes behind the valid length.
         extent.file_offset = extent.fresh ? at & ~(page - 1) : at;
         uint64_t stop =
-            std::min(run_end, extent.fresh ? page_up(end, page) : std::min(end, written));
+            std::min(run_end, extent.fresh ? round_up(end, page) : std::min(end, written));
         extent.length = stop - extent.file_offset;
         extent.device_offset = heap.offset_of(found->run.first) + (extent.file_offset - run_begin);
         out.push_back(extent);

@@ -1,5 +1,6 @@
 // Making and removing sets.
 #include "kernel/fs/exfatfs/dir.h"
+#include "kernel/sys/rounding.h"
 
 #include <algorithm>
 #include <cstring>
@@ -9,7 +10,7 @@ namespace rump::exfatfs {
 namespace {
 
 uint32_t pieces_of(const NameUnits& name) {
-    return static_cast<uint32_t>((name.size + disk::units_per_entry - 1) / disk::units_per_entry);
+    return static_cast<uint32_t>(howmany(name.size, disk::units_per_entry));
 }
 
 /// All of a set: the file entry, the stream extension, the name, vendors' own.

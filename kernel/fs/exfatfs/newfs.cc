@@ -5,6 +5,7 @@
 #include "kernel/fs/exfatfs/format.h"
 #include "kernel/fs/exfatfs/geometry.h"
 #include "kernel/kern/kernel.h"
+#include "kernel/sys/rounding.h"
 #include "kernel/vfs/upcase.h"
 #include "kernel/vfs/utf16.h"
 
@@ -44,7 +45,7 @@ struct Plan {
 };
 
 uint32_t clusters_for(uint64_t bytes, uint32_t cluster_size) {
-    return static_cast<uint32_t>((bytes + cluster_size - 1) / cluster_size);
+    return static_cast<uint32_t>(howmany(bytes, cluster_size));
 }
 
 /// FAT behind both boot regions, heap behind the FAT, each on a border of a cluster where that
@@ -52,16 +53,14 @@ uint32_t clusters_for(uint64_t bytes, uint32_t cluster_size) {
 FailureOr<void> lay_out(Plan& plan) {
     uint64_t align =
         std::max<uint64_t>(std::min<uint64_t>(plan.cluster_size, mebibyte) / plan.sector_size, 1);
-    auto aligned = [&](uint64_t sector) { return (sector + align - 1) / align * align; };
-    uint64_t fat_offset = aligned(2 * disk::boot_region_sectors);
+    uint64_t fat_offset = round_up(2 * disk::boot_region_sectors, align);
     uint64_t per_cluster = plan.cluster_size / plan.sector_size;
     // As if there were no table: it then has room for a few entries more than are needed.
     uint64_t most = plan.sectors / per_cluster;
     uint64_t fat_length =
-        ((std::min<uint64_t>(most, disk::cluster_count_max) + first_cluster) * sizeof(le32) +
-         plan.sector_size - 1) /
-        plan.sector_size;
-    uint64_t heap_offset = aligned(fat_offset + fat_length);
+        howmany((std::min<uint64_t>(most, disk::cluster_count_max) + first_cluster) * sizeof(le32),
+                plan.sector_size);
+    uint64_t heap_offset = round_up(fat_offset + fat_length, align);
     if (heap_offset + per_cluster > plan.sectors || heap_offset > UINT32_MAX)
         return Failure(Errno::inval, "the device is too small");
     uint64_t clusters = (plan.sectors - heap_offset) / per_cluster;

@@ -8,6 +8,7 @@
 #include "kernel/fs/ext2fs/ext2fs.h"
 #include "kernel/fs/ext2fs/inode.h"
 #include "kernel/kern/kernel.h"
+#include "kernel/sys/rounding.h"
 
 #include <fmt/format.h>
 
@@ -38,8 +39,6 @@ constexpr OptionSpec specs[] = {
 };
 
 Failure bad(std::string text) { return {Errno::inval, std::move(text)}; }
-
-uint64_t round_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
 
 /// "8-4-4-4-12" hexadecimal digits.
 bool parse_uuid(std::string_view text, uint8_t (&out)[16]) {
@@ -137,20 +136,19 @@ FailureOr<disk::Superblock> plan(Kernel& kernel, uint64_t size, const OptionSet&
     if (inode_size > 128) sb.min_extra_isize = sb.want_extra_isize = sizeof(disk::InodeExtra);
 
     for (;;) {
-        const uint64_t groups = (blocks - first + per_group - 1) / per_group;
+        const uint64_t groups = howmany(blocks - first, per_group);
         const uint64_t inodes =
             std::max<uint64_t>(options.number("inodes", blocks * bs / ratio), 16);
         // Whole blocks of inodes, and whole bytes of the bitmap.
         const uint64_t step = std::max<uint64_t>(8, bs / inode_size);
-        const uint64_t each = round_up((inodes + groups - 1) / groups, step);
+        const uint64_t each = round_up(howmany(inodes, groups), step);
         if (each > std::min(bs * 8, 65528u))
             return bad(fmt::format("{} inodes are too many", inodes));
         if (each * groups > UINT32_MAX) return bad(fmt::format("{} inodes are too many", inodes));
         const uint64_t per_block = bs / sizeof(disk::GroupDescriptor);
-        const uint64_t descriptors = (groups + per_block - 1) / per_block;
+        const uint64_t descriptors = howmany(groups, per_block);
         const uint64_t most = std::min<uint64_t>(blocks * growth, UINT32_MAX);
-        const uint64_t grown =
-            ((most - first + per_group - 1) / per_group + per_block - 1) / per_block;
+        const uint64_t grown = howmany(howmany(most - first, per_group), per_block);
         const uint64_t kept = std::min<uint64_t>(grown - std::min(grown, descriptors), bs / 4);
         const uint64_t head = 1 + descriptors + kept;
         const uint64_t overhead = head + 2 + each * inode_size / bs;

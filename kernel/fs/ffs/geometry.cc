@@ -2,6 +2,7 @@
 // relies on is checked here, once (fs(5); the list of lies is the one of every
 // image fuzzer: shifts, masks, products, places).
 #include "kernel/fs/ffs/geometry.h"
+#include "kernel/sys/rounding.h"
 
 #include <fmt/format.h>
 
@@ -20,8 +21,6 @@ Failure wrong(std::string_view field) {
 bool power_of_two(uint32_t v) { return v != 0 && (v & (v - 1)) == 0; }
 
 uint32_t log2_of(uint32_t v) { return static_cast<uint32_t>(std::countr_zero(v)); }
-
-uint64_t howmany(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit; }
 
 } // namespace
 

@@ -2,16 +2,11 @@
 #include "kernel/fs/ffs/journal.h"
 
 #include "kernel/kern/kernel.h"
+#include "kernel/sys/rounding.h"
 
 #include <algorithm>
 
 namespace rump::ffs {
-
-namespace {
-
-uint64_t round_up(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit * unit; }
-
-} // namespace
 
 FailureOr<std::unique_ptr<WapblJournal>> WapblJournal::create(Volume& volume, const LogPlace& place,
                                                               std::span<const LogInode> unlinked) {
@@ -55,8 +50,8 @@ uint64_t WapblJournal::records_size(std::span<const StagedBlock> blocks,
     const uint64_t per_inodes = (unit - sizeof(disk::WapblInodeList)) / sizeof(disk::WapblInode);
     uint64_t total = 0;
     for (const StagedBlock& b : blocks) total += round_up(b.bytes.size(), unit);
-    total += (blocks.size() + per_list - 1) / per_list * unit;
-    return total + std::max<uint64_t>(1, (inodes.size() + per_inodes - 1) / per_inodes) * unit;
+    total += howmany(blocks.size(), per_list) * unit;
+    return total + std::max<uint64_t>(1, howmany(inodes.size(), per_inodes)) * unit;
 }
 
 std::vector<std::byte> WapblJournal::build(std::span<const StagedBlock> blocks,

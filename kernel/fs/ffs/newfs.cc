@@ -8,6 +8,7 @@
 #include "kernel/fs/ffs/logfile.h"
 
 #include "kernel/kern/kernel.h"
+#include "kernel/sys/rounding.h"
 
 #include <fmt/format.h>
 
@@ -39,8 +40,6 @@ constexpr std::array<OptionSpec, 12> specs{{
 
 Failure wrong(std::string text) { return Failure(Errno::inval, std::move(text)); }
 
-uint64_t howmany(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit; }
-uint64_t round_up(uint64_t n, uint64_t unit) { return howmany(n, unit) * unit; }
 uint32_t log2_of(uint64_t v) { return static_cast<uint32_t>(std::countr_zero(v)); }
 
 /// What is to be made.

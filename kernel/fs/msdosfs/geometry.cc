@@ -1,5 +1,6 @@
 // Boot sector to Geometry: every field and relation is checked here, nowhere else.
 #include "kernel/fs/msdosfs/geometry.h"
+#include "kernel/sys/rounding.h"
 
 #include <fmt/format.h>
 
@@ -141,7 +142,7 @@ Result<void, Failure> lay_out(const disk::BootSector& boot, uint64_t sectors, bo
     g.fat_offset = uint64_t{boot.reserved_sectors} * g.sector_size;
     g.root_offset = fats_end * g.sector_size;
     uint64_t root_bytes = uint64_t{g.root_entries} * disk::dirent_size;
-    uint64_t data_sector = fats_end + (root_bytes + g.sector_size - 1) / g.sector_size;
+    uint64_t data_sector = fats_end + howmany(root_bytes, g.sector_size);
     g.heap_offset = data_sector * g.sector_size;
     g.volume_size = sectors * g.sector_size;
     if (data_sector >= sectors)

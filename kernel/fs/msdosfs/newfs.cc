@@ -4,6 +4,7 @@
 #include "kernel/fs/msdosfs/codepage.h"
 #include "kernel/fs/msdosfs/format.h"
 #include "kernel/kern/kernel.h"
+#include "kernel/sys/rounding.h"
 #include "kernel/vfs/dos_time.h"
 #include "kernel/vfs/upcase.h"
 #include "kernel/vfs/utf16.h"
@@ -77,14 +78,13 @@ uint32_t cluster_by_size(std::span<const Size> sizes, uint64_t bytes, uint32_t s
 
 /// Sectors of one FAT, and how many clusters that leaves.
 void lay_out(Plan& plan) {
-    uint64_t root =
-        (plan.root_entries * disk::dirent_size + plan.sector_size - 1) / plan.sector_size;
+    uint64_t root = howmany(plan.root_entries * disk::dirent_size, plan.sector_size);
     plan.fat_sectors = 1;
     for (;;) {
         uint64_t taken = plan.reserved + root + uint64_t{plan.fats} * plan.fat_sectors;
         plan.clusters = taken >= plan.sectors ? 0 : (plan.sectors - taken) / plan.per_cluster;
         uint64_t bytes = ((plan.clusters + 2) * plan.bits + 7) / 8;
-        auto need = static_cast<uint32_t>((bytes + plan.sector_size - 1) / plan.sector_size);
+        auto need = static_cast<uint32_t>(howmany(bytes, plan.sector_size));
         if (need <= plan.fat_sectors) return;
         plan.fat_sectors = need;
     }
@@ -292,9 +292,8 @@ disk::DirEntry label_entry(const Plan& plan, Timespec now) {
 Result<void> write_all(host::BlockDevice& device, const Plan& plan, Timespec now) {
     uint64_t size = plan.sector_size;
     uint64_t root = (plan.reserved + uint64_t{plan.fats} * plan.fat_sectors) * size;
-    uint64_t root_bytes = plan.bits == 32
-                              ? uint64_t{plan.per_cluster} * size
-                              : (plan.root_entries * disk::dirent_size + size - 1) / size * size;
+    uint64_t root_bytes = plan.bits == 32 ? uint64_t{plan.per_cluster} * size
+                                          : round_up(plan.root_entries * disk::dirent_size, size);
     // The boot sector last: until then this is no file system.
     TRY(device.write_zeros(0, root + root_bytes));
     for (uint32_t fat = 0; fat < plan.fats; fat++)
