@@ -31,12 +31,47 @@ void ClusterVnode::touch() {
     file_->change(change);
 }
 
+InodeNumber ClusterVnode::new_number(Transaction& tx, uint64_t position, bool never_used) {
+    vfs::DirentNumbers& numbers = space().numbers;
+    InodeNumber number = numbers.created(position, never_used);
+    tx.on_abort([&numbers, number, position] { numbers.removed(number, position); });
+    return number;
+}
+
+// --- names --------------------------------------------------------------------------------------
+
+Result<VnodeRef> ClusterVnode::lookup(Name name) {
+    ASSERT(lock.held());
+    if (name.is_dot()) return VnodeRef::to(*this);
+    if (name.is_dotdot()) return mount().vget(TRY(parent()));
+    return find(name);
+}
+
+Result<VnodeRef> ClusterVnode::make_entry(FunctionRef<Result<VnodeRef>(Transaction&)> entry) {
+    ASSERT(lock.held_exclusive());
+    return in_order(mount(), [&]() -> Result<VnodeRef> {
+        auto tx = TRY(mount().begin());
+        VnodeRef made = TRY(entry(tx));
+        touch();
+        tx.done();
+        return made;
+    });
+}
+
+Result<VnodeRef> ClusterVnode::create(Name name, const NewNode& node) {
+    if (node.type != FileType::reg) return Errno::perm;
+    bool read_only = (node.mode & write_bits) == 0;
+    return make_entry([&](Transaction& tx) { return make_file(tx, name, read_only); });
+}
+
+Result<VnodeRef> ClusterVnode::mkdir(Name name, const NewNode&) {
+    return make_entry([&](Transaction& tx) { return make_directory(tx, name); });
+}
+
 Result<VnodeRef> ClusterVnode::symlink(Name, std::string_view, const NewNode&) {
     return Errno::perm;
 }
 Result<void> ClusterVnode::link(Name, Vnode&) { return Errno::perm; }
-
-// --- names --------------------------------------------------------------------------------------
 
 Result<void> ClusterVnode::readdir(uint64_t cookie, DirSink sink) {
     ASSERT(lock.held());
@@ -71,15 +106,22 @@ Result<void> ClusterVnode::readdir(uint64_t cookie, DirSink sink) {
     return {};
 }
 
-Result<void> ClusterVnode::remove(Name name, Vnode& victim) {
+Result<void> ClusterVnode::erase(Name name, Vnode& victim) {
     ASSERT(lock.held_exclusive() && victim.lock.held_exclusive());
-    return remove_entry(name, victim);
+    ClusterFile& file = static_cast<ClusterVnode&>(victim).file();
+    auto tx = TRY(mount().begin());
+    TRY(erase_name(tx, name, file));
+    file.set_unlinked(tx);
+    touch();
+    tx.done();
+    return {};
 }
 
+Result<void> ClusterVnode::remove(Name name, Vnode& victim) { return erase(name, victim); }
+
 Result<void> ClusterVnode::rmdir(Name name, Vnode& victim) {
-    ASSERT(lock.held_exclusive() && victim.lock.held_exclusive());
     if (TRY(static_cast<ClusterVnode&>(victim).has_entries())) return Errno::notempty;
-    return remove_entry(name, victim);
+    return erase(name, victim);
 }
 
 Result<void> ClusterVnode::rename(const RenameArgs& args) {
@@ -87,10 +129,16 @@ Result<void> ClusterVnode::rename(const RenameArgs& args) {
            args.source.lock.held_exclusive());
     // Two entries cannot change places in a way that a cut leaves both files with a name.
     if (args.exchange) return Errno::inval;
-    if (!args.target) return move(args);
-    auto& target = static_cast<ClusterVnode&>(*args.target);
-    if (target.is_dir() && TRY(target.has_entries())) return Errno::notempty;
-    return replace(args);
+    auto* target = static_cast<ClusterVnode*>(args.target);
+    if (target && target->is_dir() && TRY(target->has_entries())) return Errno::notempty;
+    auto tx = TRY(mount().begin());
+    TRY(target ? replace(tx, args) : move(tx, args));
+    // What is in core may be newer than the entry that was moved.
+    static_cast<ClusterVnode&>(args.source).file().change({});
+    touch();
+    static_cast<ClusterVnode&>(args.to_dir).touch();
+    tx.done();
+    return {};
 }
 
 Result<void> ClusterVnode::drop_hidden(Mount& mount, Space& space) {

@@ -13,6 +13,9 @@ public:
     ClusterVnode(Mount& mount, std::shared_ptr<ClusterFile> file, uint32_t generation);
     ClusterFile& file() const { return *file_; }
 
+    Result<VnodeRef> lookup(Name name) override;
+    Result<VnodeRef> create(Name name, const NewNode& node) override;
+    Result<VnodeRef> mkdir(Name name, const NewNode& node) override;
     Result<VnodeRef> symlink(Name name, std::string_view target, const NewNode& node) override;
     Result<void> link(Name name, Vnode& target) override;
     Result<void> readdir(uint64_t cookie, DirSink sink) override;
@@ -47,8 +50,8 @@ public:
 protected:
     Space& space() const { return file_->space(); }
     Timespec now() const;
-    /// The time of change of a directory. Within a transaction.
-    void touch();
+    /// The number of an entry that was made just now.
+    InodeNumber new_number(Transaction& tx, uint64_t position, bool never_used);
 
     // --- a directory's entries, as each format has them -----------------------------------------
 
@@ -63,14 +66,26 @@ protected:
     virtual Result<bool> has_entries() = 0;
     /// The number of the directory that this one's entry lies in. ESTALE, EIO.
     virtual Result<InodeNumber> parent() = 0;
+    /// `name`, which is neither "." nor "..". ENOENT, EIO, EUCLEAN.
+    virtual Result<VnodeRef> find(Name name) = 0;
+    /// Make an entry and its vnode. EAGAIN: after a commit (in_order). EINVAL, ENOSPC, EIO,
+    /// EUCLEAN.
+    virtual Result<VnodeRef> make_file(Transaction& tx, Name name, bool read_only) = 0;
+    virtual Result<VnodeRef> make_directory(Transaction& tx, Name name) = 0;
     /// Erases the entry at `slot`, whatever it is the name of. ENOENT, EIO, EUCLEAN.
     virtual Result<void> erase_slot(Transaction& tx, uint32_t slot) = 0;
-    virtual Result<void> remove_entry(Name name, Vnode& victim) = 0;
+    /// Erases the entry `name`, which is that of `victim`. EIO, EUCLEAN.
+    virtual Result<void> erase_name(Transaction& tx, Name name, ClusterFile& victim) = 0;
     /// rename to a name that another file has, which is let go, and to one that none has.
-    virtual Result<void> replace(const RenameArgs& args) = 0;
-    virtual Result<void> move(const RenameArgs& args) = 0;
+    virtual Result<void> replace(Transaction& tx, const RenameArgs& args) = 0;
+    virtual Result<void> move(Transaction& tx, const RenameArgs& args) = 0;
 
 private:
+    /// The time of change of a directory. Within a transaction.
+    void touch();
+    Result<VnodeRef> make_entry(FunctionRef<Result<VnodeRef>(Transaction&)> entry);
+    Result<void> erase(Name name, Vnode& victim);
+
     const std::shared_ptr<ClusterFile> file_;
 };
 

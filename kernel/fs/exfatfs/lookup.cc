@@ -3,10 +3,7 @@
 
 namespace rump::exfatfs {
 
-Result<VnodeRef> ExfatVnode::lookup(Name name) {
-    ASSERT(lock.held());
-    if (name.is_dot()) return VnodeRef::to(*this);
-    if (name.is_dotdot()) return mount().vget(TRY(parent()));
+Result<VnodeRef> ExfatVnode::find(Name name) {
     NameUnits folded;
     if (!fold(name.view(), volume().upcase, folded)) return Errno::noent;
     Entry entry;

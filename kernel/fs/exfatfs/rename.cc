@@ -67,13 +67,12 @@ Result<void> ExfatVnode::erase_slot(Transaction& tx, uint32_t slot) {
 
 /// The target's entries become the source's: the two that matter stand in one sector, so a cut
 /// shows the one file or the other.
-Result<void> ExfatVnode::replace(const RenameArgs& args) {
+Result<void> ExfatVnode::replace(Transaction& tx, const RenameArgs& args) {
     Node& source = node_of(args.source);
     Node& target = node_of(*args.target);
     Node& to_dir = node_of(args.to_dir);
     Directory from(node()), to(to_dir);
     Entry old_entry, new_entry;
-    auto tx = TRY(mount().begin());
     TRY(find_own_entry(from, args.from_name, source, old_entry));
     TRY(find_own_entry(to, args.to_name, target, new_entry));
     Buf old_sector = TRY(from.sector_of(old_entry));
@@ -93,23 +92,17 @@ Result<void> ExfatVnode::replace(const RenameArgs& args) {
     from.note_gone(old_entry, old_sector);
     target.set_unlinked(tx);
     source.move_to(tx, std::move(place));
-    // The commit of this epoch writes the source's entries over the target's, with a new checksum.
-    source.change({});
-    touch();
-    static_cast<ExfatVnode&>(args.to_dir).touch();
     free_extras(gone);
-    tx.done();
     return {};
 }
 
-Result<void> ExfatVnode::move(const RenameArgs& args) {
+Result<void> ExfatVnode::move(Transaction& tx, const RenameArgs& args) {
     Node& source = node_of(args.source);
     Node& to_dir = node_of(args.to_dir);
     NameUnits name = TRY(parse_name(args.to_name.view()));
 
     Directory from(node()), to(to_dir);
     Entry old_entry;
-    auto tx = TRY(mount().begin());
     TRY(find_own_entry(from, args.from_name, source, old_entry));
     Buf old_sector = TRY(from.sector_of(old_entry));
     auto extras = TRY(from.extras(old_entry));
@@ -120,10 +113,6 @@ Result<void> ExfatVnode::move(const RenameArgs& args) {
     if (!place.first) TRY(from.erase(tx, old_entry));
     from.note_gone(old_entry, old_sector);
     source.move_to(tx, std::move(made.place));
-    source.change({});
-    touch();
-    static_cast<ExfatVnode&>(args.to_dir).touch();
-    tx.done();
     return {};
 }
 

@@ -10,10 +10,6 @@
 
 namespace rump::exfatfs {
 
-namespace {
-constexpr uint32_t write_bits = 0222;
-} // namespace
-
 ExfatVnode::ExfatVnode(ExfatMount& mount, std::shared_ptr<Node> node, uint32_t generation)
     : ClusterVnode(mount, std::move(node), generation) {}
 
@@ -35,54 +31,33 @@ Result<void> find_own_entry(Directory& directory, Name name, Node& node, Entry& 
 Result<VnodeRef> ExfatVnode::make(Name name, const SetHead& head, Transaction& tx) {
     NameUnits units = TRY(parse_name(name.view()));
     auto made = TRY(Directory(node()).insert(tx, units, head, {}, {}));
-    uint64_t position = made.place[0].position;
-    InodeNumber number = volume().space.numbers.created(position, made.never_used);
-    tx.on_abort([&numbers = volume().space.numbers, number, position] {
-        numbers.removed(number, position);
-    });
-    touch();
+    InodeNumber number = new_number(tx, made.place[0].position, made.never_used);
     return exfat_mount().insert_vnode(
         std::make_shared<Node>(volume(), number, std::move(made.place), head));
 }
 
-Result<VnodeRef> ExfatVnode::create(Name name, const NewNode& node) {
-    ASSERT(lock.held_exclusive());
-    if (node.type != FileType::reg) return Errno::perm;
+Result<VnodeRef> ExfatVnode::make_file(Transaction& tx, Name name, bool read_only) {
     SetHead head;
     head.file.attributes = disk::attr_archive;
-    if ((node.mode & write_bits) == 0) head.file.attributes |= disk::attr_read_only;
+    if (read_only) head.file.attributes |= disk::attr_read_only;
     stamp_new_entry(head.file, now(), space().options.utc_offset_minutes);
     head.stream.flags = disk::flag_allocation;
-    return clusters::in_order(mount(), [&]() -> Result<VnodeRef> {
-        auto tx = TRY(mount().begin());
-        VnodeRef made = TRY(make(name, head, tx));
-        tx.done();
-        return made;
-    });
+    return make(name, head, tx);
 }
 
 /// A directory begins with one cluster of zeros, which are on the device before its entry is.
-Result<VnodeRef> ExfatVnode::try_mkdir(Name name) {
+Result<VnodeRef> ExfatVnode::make_directory(Transaction& tx, Name name) {
     const Geometry& geometry = volume().geometry;
     SetHead head;
     head.file.attributes = disk::attr_directory;
     stamp_new_entry(head.file, now(), space().options.utc_offset_minutes);
-    auto tx = TRY(mount().begin());
     ClusterRun run = TRY(volume().space.clusters.take(tx, {}, nullptr));
     mount().epoch().note_data_written();
     TRY(mount().device().write_zeros(geometry.offset_of(run.first), geometry.cluster_size));
     head.stream.flags = disk::flag_allocation | disk::flag_no_chain;
     head.stream.first_cluster = run.first.value();
     head.stream.length = head.stream.valid_length = geometry.cluster_size;
-    VnodeRef made = TRY(make(name, head, tx));
-    tx.done();
-    return made;
-}
-
-Result<VnodeRef> ExfatVnode::mkdir(Name name, const NewNode& node) {
-    ASSERT(lock.held_exclusive());
-    (void)node;
-    return clusters::in_order(mount(), [&] { return try_mkdir(name); });
+    return make(name, head, tx);
 }
 
 /// Clusters of vendors' own entries go with the file that they are part of. Last in a transaction:
@@ -104,20 +79,15 @@ void ExfatVnode::free_extras(std::span<const disk::Entry> extras) {
     }
 }
 
-Result<void> ExfatVnode::remove_entry(Name name, Vnode& of) {
-    Node& victim = node_of(of);
+Result<void> ExfatVnode::erase_name(Transaction& tx, Name name, clusters::ClusterFile& victim) {
     Directory directory(node());
     Entry entry;
-    auto tx = TRY(mount().begin());
-    TRY(find_own_entry(directory, name, victim, entry));
+    TRY(find_own_entry(directory, name, static_cast<Node&>(victim), entry));
     auto extras = TRY(directory.extras(entry));
     Buf sector = TRY(directory.sector_of(entry));
     TRY(directory.erase(tx, entry));
     directory.note_gone(entry, sector);
-    victim.set_unlinked(tx);
-    touch();
     free_extras(extras);
-    tx.done();
     return {};
 }
 

@@ -11,24 +11,22 @@ public:
     ExfatVnode(ExfatMount& mount, std::shared_ptr<Node> node, uint32_t generation);
     Node& node() const { return static_cast<Node&>(file()); }
 
-    Result<VnodeRef> lookup(Name name) override;
-    Result<VnodeRef> create(Name name, const NewNode& node) override;
-    Result<VnodeRef> mkdir(Name name, const NewNode& node) override;
-
 private:
     // lookup.cc
+    Result<VnodeRef> find(Name name) override;
     Result<bool> next_listed(uint32_t slot, Listed& out) override;
     Result<bool> has_entries() override;
     Result<InodeNumber> parent() override;
     // vnops.cc
-    Result<void> remove_entry(Name name, Vnode& victim) override;
+    Result<VnodeRef> make_file(Transaction& tx, Name name, bool read_only) override;
+    Result<VnodeRef> make_directory(Transaction& tx, Name name) override;
+    Result<void> erase_name(Transaction& tx, Name name, clusters::ClusterFile& victim) override;
     Result<VnodeRef> make(Name name, const SetHead& head, Transaction& tx);
-    Result<VnodeRef> try_mkdir(Name name);
     void free_extras(std::span<const disk::Entry> extras);
     // rename.cc
     Result<void> erase_slot(Transaction& tx, uint32_t slot) override;
-    Result<void> replace(const RenameArgs& args) override;
-    Result<void> move(const RenameArgs& args) override;
+    Result<void> replace(Transaction& tx, const RenameArgs& args) override;
+    Result<void> move(Transaction& tx, const RenameArgs& args) override;
 
     ExfatMount& exfat_mount() const;
     Volume& volume() const { return node().volume(); }

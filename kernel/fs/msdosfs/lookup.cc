@@ -3,10 +3,7 @@
 
 namespace rump::msdosfs {
 
-Result<VnodeRef> MsdosVnode::lookup(Name name) {
-    ASSERT(lock.held());
-    if (name.is_dot()) return VnodeRef::to(*this);
-    if (name.is_dotdot()) return mount().vget(TRY(parent()));
+Result<VnodeRef> MsdosVnode::find(Name name) {
     NameUnits folded;
     if (!fold(name.view(), volume().names.upcase, folded)) return Errno::noent;
     Entry entry;

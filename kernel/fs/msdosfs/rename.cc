@@ -80,13 +80,12 @@ Result<void> MsdosVnode::erase_slot(Transaction& tx, uint32_t slot) {
 }
 
 /// The target's entry becomes the source's: one sector, so a cut shows the one file or the other.
-Result<void> MsdosVnode::replace(const RenameArgs& args) {
+Result<void> MsdosVnode::replace(Transaction& tx, const RenameArgs& args) {
     Node& source = node_of(args.source);
     Node& target = node_of(*args.target);
     Node& to_dir = node_of(args.to_dir);
     Directory from(node()), to(to_dir);
     Entry old_entry, new_entry;
-    auto tx = TRY(mount().begin());
     TRY(find_own_entry(from, args.from_name, source, old_entry));
     TRY(find_own_entry(to, args.to_name, target, new_entry));
     Buf old_sector = TRY(from.sector_of(old_entry));
@@ -105,14 +104,10 @@ Result<void> MsdosVnode::replace(const RenameArgs& args) {
     source.move_to(tx, new_entry.position);
     if (source.is_directory() && &args.to_dir != this)
         TRY(set_parent(tx, source, to_dir, new_sector, old_sector));
-    source.change({}); // the copy may be newer than what stands in the sector
-    touch();
-    static_cast<MsdosVnode&>(args.to_dir).touch();
-    tx.done();
     return {};
 }
 
-Result<void> MsdosVnode::move(const RenameArgs& args) {
+Result<void> MsdosVnode::move(Transaction& tx, const RenameArgs& args) {
     Node& source = node_of(args.source);
     Node& to_dir = node_of(args.to_dir);
     NameUnits name = TRY(parse_name(args.to_name.view()));
@@ -121,7 +116,6 @@ Result<void> MsdosVnode::move(const RenameArgs& args) {
 
     Directory from(node()), to(to_dir);
     Entry old_entry, other;
-    auto tx = TRY(mount().begin());
     TRY(find_own_entry(from, args.from_name, source, old_entry));
     Buf old_sector = TRY(from.sector_of(old_entry));
     Directory::Place place{std::nullopt, &old_sector};
@@ -139,10 +133,6 @@ Result<void> MsdosVnode::move(const RenameArgs& args) {
     source.move_to(tx, made.position);
     if (source.is_directory() && &args.to_dir != this)
         TRY(set_parent(tx, source, to_dir, made.sector, old_sector));
-    source.change({});
-    touch();
-    static_cast<MsdosVnode&>(args.to_dir).touch();
-    tx.done();
     return {};
 }
 

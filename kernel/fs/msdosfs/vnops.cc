@@ -10,10 +10,6 @@
 
 namespace rump::msdosfs {
 
-namespace {
-constexpr uint32_t write_bits = 0222;
-} // namespace
-
 MsdosVnode::MsdosVnode(MsdosMount& mount, std::shared_ptr<Node> node, uint32_t generation)
     : ClusterVnode(mount, std::move(node), generation) {}
 
@@ -36,37 +32,25 @@ Result<VnodeRef> MsdosVnode::make(Name name, disk::DirEntry entry, Transaction& 
     NameUnits units = TRY(parse_name(name.view()));
     auto made = TRY(Directory(node()).insert(tx, units, entry, {}));
     if (child) TRY(tx.order(*child, made.sector));
-    InodeNumber number = volume().space.numbers.created(made.position, made.never_used);
-    tx.on_abort([&numbers = volume().space.numbers, number, position = made.position] {
-        numbers.removed(number, position);
-    });
-    touch();
+    InodeNumber number = new_number(tx, made.position, made.never_used);
     auto made_node = std::make_shared<Node>(volume(), number, made.position, entry);
     made_node->made_in = volume().space.frees.epoch();
     return msdos_mount().insert_vnode(std::move(made_node));
 }
 
-Result<VnodeRef> MsdosVnode::create(Name name, const NewNode& node) {
-    ASSERT(lock.held_exclusive());
-    if (node.type != FileType::reg) return Errno::perm;
+Result<VnodeRef> MsdosVnode::make_file(Transaction& tx, Name name, bool read_only) {
     disk::DirEntry entry{};
     entry.attributes = disk::attr_archive;
-    if ((node.mode & write_bits) == 0) entry.attributes |= disk::attr_read_only;
+    if (read_only) entry.attributes |= disk::attr_read_only;
     stamp_new_entry(entry, now(), space().options.utc_offset_minutes);
-    return clusters::in_order(mount(), [&]() -> Result<VnodeRef> {
-        auto tx = TRY(mount().begin());
-        VnodeRef made = TRY(make(name, entry, tx, nullptr));
-        tx.done();
-        return made;
-    });
+    return make(name, entry, tx, nullptr);
 }
 
-Result<VnodeRef> MsdosVnode::try_mkdir(Name name) {
+Result<VnodeRef> MsdosVnode::make_directory(Transaction& tx, Name name) {
     const Geometry& geometry = volume().geometry;
     disk::DirEntry entry{};
     entry.attributes = disk::attr_directory;
     stamp_new_entry(entry, now(), space().options.utc_offset_minutes);
-    auto tx = TRY(mount().begin());
     ClusterRun run = TRY(volume().space.clusters.take(tx, {}, nullptr));
     TRY(volume().fat.make_chain(tx, {&run, 1}));
     uint64_t offset = geometry.offset_of(run.first);
@@ -83,29 +67,16 @@ Result<VnodeRef> MsdosVnode::try_mkdir(Name name) {
     uint32_t parent = node().dotdot_cluster();
     set_first_cluster(dots[1], parent ? std::optional(Cluster(parent)) : std::nullopt, geometry);
 
-    VnodeRef made = TRY(make(name, entry, tx, &sector));
-    tx.done();
-    return made;
+    return make(name, entry, tx, &sector);
 }
 
-Result<VnodeRef> MsdosVnode::mkdir(Name name, const NewNode& node) {
-    ASSERT(lock.held_exclusive());
-    (void)node;
-    return clusters::in_order(mount(), [&] { return try_mkdir(name); });
-}
-
-Result<void> MsdosVnode::remove_entry(Name name, Vnode& of) {
-    Node& victim = node_of(of);
+Result<void> MsdosVnode::erase_name(Transaction& tx, Name name, clusters::ClusterFile& victim) {
     Directory directory(node());
     Entry entry;
-    auto tx = TRY(mount().begin());
-    TRY(find_own_entry(directory, name, victim, entry));
+    TRY(find_own_entry(directory, name, static_cast<Node&>(victim), entry));
     Buf sector = TRY(directory.sector_of(entry));
     TRY(directory.erase(tx, entry));
     directory.note_gone(entry, sector);
-    victim.set_unlinked(tx);
-    touch();
-    tx.done();
     return {};
 }
 
