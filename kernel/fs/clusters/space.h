@@ -10,6 +10,8 @@
 #include "kernel/vfs/dirent_numbers.h"
 #include "kernel/vfs/epoch.h"
 
+#include <algorithm>
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -51,6 +53,22 @@ private:
     host::Mutex mutex_{host::Rank::fs_mount};
     Files files_ GUARDED_BY(mutex_);
 };
+
+/// What parse_options() reads, and a format's own. For mount_options().
+template<size_t N>
+constexpr std::array<OptionSpec, N + 6> with_options(const std::array<OptionSpec, N>& own) {
+    using Kind = OptionSpec::Kind;
+    std::array<OptionSpec, N + 6> all{{
+        {"fmask", Kind::octal, "MASK", "permissions that files lack (022)"},
+        {"dmask", Kind::octal, "MASK", "permissions that directories lack (022)"},
+        {"quiet", Kind::flag, "", "owners and set-id bits are ignored, not refused"},
+        {"discard", Kind::flag, "", "tell the device which clusters become free"},
+        {"showattr", Kind::flag, "", "list the attribute user.dos.attrib"},
+        {"sys_immutable", Kind::flag, "", "files with the system attribute are immutable"},
+    }};
+    std::copy(own.begin(), own.end(), all.begin() + 6);
+    return all;
+}
 
 /// Runs `operation` again after a commit when the epoch wanted the opposite order of two sectors:
 /// then it wants none. No transaction is open.

@@ -29,16 +29,10 @@ public:
 
     std::span<const OptionSpec> mount_options() const override {
         using Kind = OptionSpec::Kind;
-        static constexpr std::array<OptionSpec, 7> specs{{
-            {"fmask", Kind::octal, "MASK", "permissions that files lack (022)"},
-            {"dmask", Kind::octal, "MASK", "permissions that directories lack (022)"},
+        static constexpr auto specs = clusters::with_options<1>({{
             {"time_offset", Kind::text, "MINUTES",
              "new time stamps, and old ones that do not say, are so far east of UTC (0)"},
-            {"quiet", Kind::flag, "", "owners and set-id bits are ignored, not refused"},
-            {"discard", Kind::flag, "", "tell the device which clusters become free"},
-            {"showattr", Kind::flag, "", "list the attribute user.dos.attrib"},
-            {"sys_immutable", Kind::flag, "", "files with the system attribute are immutable"},
-        }};
+        }});
         return specs;
     }
 

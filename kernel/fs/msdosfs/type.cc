@@ -73,18 +73,12 @@ public:
 
     std::span<const OptionSpec> mount_options() const override {
         using Kind = OptionSpec::Kind;
-        static constexpr std::array<OptionSpec, 10> specs{{
-            {"fmask", Kind::octal, "MASK", "permissions that files lack (022)"},
-            {"dmask", Kind::octal, "MASK", "permissions that directories lack (022)"},
+        static constexpr auto specs = clusters::with_options<4>({{
             {"codepage", Kind::text, "N", "code page of short names: 437, 850, 866, utf8 … (437)"},
             {"shortname", Kind::text, "STYLE", "lower, win95, winnt or mixed (winnt)"},
             {"utc", Kind::flag, "", "time stamps are UTC (the default)"},
             {"time_offset", Kind::text, "MINUTES", "time stamps are so far east of UTC"},
-            {"quiet", Kind::flag, "", "owners and set-id bits are ignored, not refused"},
-            {"discard", Kind::flag, "", "tell the device which clusters become free"},
-            {"showattr", Kind::flag, "", "list the attribute user.dos.attrib"},
-            {"sys_immutable", Kind::flag, "", "files with the system attribute are immutable"},
-        }};
+        }});
         return specs;
     }
 
