@@ -1,6 +1,7 @@
 // The check of the tree: directories, entry sets, names, the clusters of files.
 #include "kernel/fs/exfatfs/checker.h"
 
+#include "kernel/sys/rounding.h"
 #include "kernel/vfs/utf16.h"
 
 #include <algorithm>
@@ -170,8 +171,7 @@ const char* Checker::examine_set(const Open& dir, size_t slot, NameUnits& name) 
             return "has too few secondary entries";
     const auto& stream = entry_at<disk::StreamEntry>(dir, slot + 1);
     if (stream.type != disk::type_stream) return "has no stream extension";
-    size_t pieces =
-        (size_t{stream.name_length} + disk::units_per_entry - 1) / disk::units_per_entry;
+    size_t pieces = howmany(stream.name_length, disk::units_per_entry);
     if (pieces == 0) return "has a name of no length";
     if (count < 2 + pieces) return "has too few name entries";
     for (size_t i = 0; i < pieces; i++) {
@@ -214,7 +214,8 @@ Result<size_t> Checker::check_set(Open& dir, size_t slot) {
         stream.name_hash = hash;
         TRY(store_set(dir, slot));
     }
-    if (second_name(stream, path) && !TRY(copy_file(dir, slot))) {
+    bool has_clusters = stream.first_cluster != 0 && stream.length != 0;
+    if (has_clusters && second_name(stream.first_cluster, path) && !TRY(copy_file(dir, slot))) {
         TRY(drop_slots(dir, slot, count));
         return count;
     }
@@ -222,15 +223,6 @@ Result<size_t> Checker::check_set(Open& dir, size_t slot) {
     TRY(check_file(dir, slot, path));
     TRY(check_extras(dir, slot, path));
     return count;
-}
-
-/// What a rename leaves that was cut off between its two entries. Which of them is the old one,
-/// nothing says, and the new one may stand for a file that was replaced. True: it is to become a
-/// file of its own.
-bool Checker::second_name(const disk::StreamEntry& stream, const std::string& path) {
-    if (stream.first_cluster == 0 || stream.length == 0) return false;
-    auto [other, first] = paths_.emplace(stream.first_cluster.get(), path);
-    return !first && wrong("two-names", path, fmt::format("is the same file as {}", other->second));
 }
 
 void Checker::check_name(const NameUnits& name, const std::string& path, size_t slot) {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 
 namespace rump::exfatfs {
 
@@ -22,13 +21,6 @@ std::vector<std::byte> checksum_bytes(uint32_t sum, uint32_t sector_size) {
 }
 
 } // namespace
-
-bool Checker::wrong(std::string code, std::string place, std::string message, bool mendable) {
-    bool mended = repair_ && mendable;
-    report_.findings.push_back(
-        {Finding::Severity::wrong, std::move(code), std::move(place), std::move(message), mended});
-    return mended;
-}
 
 // --- boot regions -------------------------------------------------------------------------------
 
@@ -260,28 +252,15 @@ Result<void> Checker::check_bitmap() {
     return write_cluster_bytes(bitmap_clusters_, 0, bitmap_);
 }
 
-FailureOr<CheckReport> Checker::run() {
-    auto all = [&]() -> Result<void> {
-        owned_.resize(uint64_t{geometry_.cluster_count} + first_cluster);
-        TRY(check_boot_regions());
-        TRY(check_dirty());
-        TRY(check_root());
-        TRY(check_tree());
-        TRY(check_bitmap());
-        if (repair_) TRY(device_.flush());
-        return {};
-    };
-    try {
-        if (auto done = all(); !done) return Failure(done.error());
-    } catch (const std::bad_alloc&) {
-        return Failure(Errno::nomem);
-    }
-    return std::move(report_);
+Result<void> Checker::check_all() {
+    TRY(check_boot_regions());
+    TRY(check_dirty());
+    TRY(check_root());
+    TRY(check_tree());
+    return check_bitmap();
 }
 
 FailureOr<CheckReport> check(host::BlockDevice& device, const CheckOptions& options) {
-    if (options.repair && device.read_only())
-        return Failure(Errno::rofs, "the image cannot be written");
     Geometry geometry = TRY(Geometry::read(device));
     return Checker(device, geometry, options.repair).run();
 }

@@ -1,27 +1,23 @@
 // What the parts of the check share: who owns which cluster, the bitmap in memory, findings.
 #pragma once
 
-#include "kernel/fs/clusters/check_names.h"
+#include "kernel/fs/clusters/checker.h"
 #include "kernel/fs/exfatfs/geometry.h"
 #include "kernel/fs/exfatfs/names.h"
-#include "kernel/sys/filesystem.h"
 
 #include <fmt/format.h>
 
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 namespace rump::exfatfs {
 
-class Checker {
+class Checker final : public clusters::Checker {
 public:
     Checker(host::BlockDevice& device, const Geometry& geometry, bool repair)
-        : device_(device), geometry_(geometry), repair_(repair) {}
-
-    FailureOr<CheckReport> run();
+        : clusters::Checker(device, geometry.cluster_count, repair), geometry_(geometry) {}
 
 private:
     /// What a walk along a file's clusters found.
@@ -45,6 +41,7 @@ private:
     };
 
     // checker.cc
+    Result<void> check_all() override;
     Result<void> check_boot_regions();
     Result<void> check_dirty();
     Result<void> load_bitmap(const disk::BitmapEntry& entry);
@@ -67,7 +64,6 @@ private:
     Result<size_t> check_set(Open& dir, size_t slot);
     const char* examine_set(const Open& dir, size_t slot, NameUnits& name) const;
     Result<void> check_file(Open& dir, size_t slot, const std::string& path);
-    bool second_name(const disk::StreamEntry& stream, const std::string& path);
     Result<bool> copy_file(Open& dir, size_t slot);
     Result<size_t> check_benign(const Open& dir, size_t slot);
     Result<void> check_extra(const std::string& place, const Claim& claim);
@@ -86,24 +82,15 @@ private:
         return *reinterpret_cast<const T*>(dir.bytes.data() + slot * disk::entry_size);
     }
 
-    /// True when it is to be mended, and says that it was.
-    bool wrong(std::string code, std::string place, std::string message, bool mendable = true);
-
-    host::BlockDevice& device_;
     const Geometry geometry_;
-    const bool repair_;
-    CheckReport report_;
     vfs::UpcaseTable upcase_;
-    std::vector<bool> owned_; // by cluster number: some file's
     std::vector<uint32_t> bitmap_clusters_;
     std::vector<std::byte> bitmap_;
     bool bitmap_changed_ = false;
-    std::unordered_map<uint32_t, std::string> paths_; // of files, by first cluster
-    std::vector<Open> pending_;                       // directories to be looked at
+    std::vector<Open> pending_; // directories to be looked at
     /// The last clusters of chains that are to end. Done when all names are known: a second one for
     /// the same chain may be for a longer file.
     std::vector<uint32_t> ends_;
-    clusters::CheckedNames names_;     // of the directory at hand
     std::vector<std::byte> fat_piece_; // of the table, for fat_entry()
     uint64_t fat_piece_at_ = 0;
 };

@@ -330,14 +330,9 @@ Result<void> Checker::check_file(Open& dir, size_t slot, const std::string& path
     report_.files++;
     disk::DirEntry& entry = entry_at(dir, slot);
     uint32_t first = first_of(entry, geometry_);
-    if (first != 0 && entry.size != 0) {
-        // What a rename leaves that was cut off between its two entries. Which of them is the old
-        // one, nothing says, and the new one may stand for a file that was replaced: both stay.
-        auto [other, alone] = paths_.emplace(first, path);
-        if (!alone && wrong("two-names", path, "is the same file as " + other->second)) {
-            if (!TRY(copy_file(dir, slot))) return drop_entry(dir, slot);
-            first = first_of(entry, geometry_);
-        }
+    if (first != 0 && entry.size != 0 && second_name(first, path)) {
+        if (!TRY(copy_file(dir, slot))) return drop_entry(dir, slot);
+        first = first_of(entry, geometry_);
     }
     uint64_t need = geometry_.clusters_for(entry.size);
     Walk chain;

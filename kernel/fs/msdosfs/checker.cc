@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 
 namespace rump::msdosfs {
 
@@ -18,13 +17,6 @@ std::span<std::byte> bytes_of(T& object) {
     return std::as_writable_bytes(std::span(&object, 1));
 }
 } // namespace
-
-bool Checker::wrong(std::string code, std::string place, std::string message, bool mendable) {
-    bool mended = repair_ && mendable;
-    report_.findings.push_back(
-        {Finding::Severity::wrong, std::move(code), std::move(place), std::move(message), mended});
-    return mended;
-}
 
 uint32_t Checker::end_mark() const {
     return geometry_.type == FatType::fat12   ? 0xfff
@@ -40,7 +32,6 @@ Result<void> Checker::load_table() {
     TRY(device_.read(geometry_.fat_offset + geometry_.active_fat * geometry_.fat_size,
                      std::span(raw).first(bytes)));
     table_.resize(entries);
-    owned_.resize(entries);
     for (uint64_t n = 0; n < entries; n++) {
         const std::byte* at = raw.data() + n * bits / 8;
         if (bits == 32)
@@ -234,7 +225,7 @@ Result<void> Checker::check_backup() {
 }
 
 Result<void> Checker::store_table() {
-    if (!table_changed_) return {};
+    if (!repair_ || !table_changed_) return {};
     std::vector<std::byte> raw = encode_table();
     if (geometry_.is_fat32()) {
         std::vector<std::byte> old(raw.size());
@@ -247,32 +238,18 @@ Result<void> Checker::store_table() {
     return {};
 }
 
-FailureOr<CheckReport> Checker::run() {
-    auto all = [&]() -> Result<void> {
-        TRY(load_table());
-        TRY(compare_copies());
-        TRY(check_marks());
-        TRY(check_tree());
-        TRY(check_lost());
-        TRY(check_fsinfo());
-        TRY(check_backup());
-        if (repair_) {
-            TRY(store_table());
-            TRY(device_.flush());
-        }
-        return {};
-    };
-    try {
-        if (auto done = all(); !done) return Failure(done.error());
-    } catch (const std::bad_alloc&) {
-        return Failure(Errno::nomem);
-    }
-    return std::move(report_);
+Result<void> Checker::check_all() {
+    TRY(load_table());
+    TRY(compare_copies());
+    TRY(check_marks());
+    TRY(check_tree());
+    TRY(check_lost());
+    TRY(check_fsinfo());
+    TRY(check_backup());
+    return store_table();
 }
 
 FailureOr<CheckReport> check(host::BlockDevice& device, const CheckOptions& options) {
-    if (options.repair && device.read_only())
-        return Failure(Errno::rofs, "the image cannot be written");
     Geometry geometry = TRY(Geometry::read(device));
     return Checker(device, std::move(geometry), options.repair).run();
 }

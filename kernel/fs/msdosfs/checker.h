@@ -1,26 +1,23 @@
 // What the parts of the check share: the table in memory, who owns which cluster, findings.
 #pragma once
 
-#include "kernel/fs/clusters/check_names.h"
+#include "kernel/fs/clusters/checker.h"
 #include "kernel/fs/msdosfs/geometry.h"
 #include "kernel/fs/msdosfs/names.h"
-#include "kernel/sys/filesystem.h"
 
 #include <fmt/format.h>
 
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 namespace rump::msdosfs {
 
-class Checker {
+class Checker final : public clusters::Checker {
 public:
     Checker(host::BlockDevice& device, Geometry geometry, bool repair)
-        : device_(device), geometry_(std::move(geometry)), repair_(repair) {}
-
-    FailureOr<CheckReport> run();
+        : clusters::Checker(device, geometry.cluster_count, repair),
+          geometry_(std::move(geometry)) {}
 
 private:
     /// A directory that is being read: its bytes, and where each part of them is on the device.
@@ -57,6 +54,7 @@ private:
     };
 
     // checker.cc
+    Result<void> check_all() override;
     Result<void> load_table();
     Result<void> compare_copies();
     Result<void> check_marks();
@@ -91,21 +89,12 @@ private:
         return *reinterpret_cast<disk::DirEntry*>(dir.bytes.data() + slot * disk::dirent_size);
     }
 
-    /// True when it is to be mended, and says that it was.
-    bool wrong(std::string code, std::string place, std::string message, bool mendable = true);
-
-    host::BlockDevice& device_;
     const Geometry geometry_;
-    const bool repair_;
     const NameRules rules_{};
-    CheckReport report_;
-    std::vector<uint32_t> table_;                     // by cluster number
-    std::vector<bool> owned_;                         // some file's
-    std::unordered_map<uint32_t, std::string> paths_; // of files, by first cluster
-    std::vector<Pending> pending_;                    // directories to be looked at
+    std::vector<uint32_t> table_;  // by cluster number
+    std::vector<Pending> pending_; // directories to be looked at
     /// Done when all names are known: a second one for the same chain may be for a longer file.
     std::vector<Cut> cuts_;
-    clusters::CheckedNames names_; // of the directory at hand
     bool table_changed_ = false;
 };
 
