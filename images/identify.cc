@@ -77,14 +77,22 @@ Result<Identity> probe_range(const host::DirectRange& range, uint64_t size) {
                     .partition_table = value_of(probe.get(), "PTTYPE")};
 }
 
-} // namespace
-
-Result<Identity> identify(host::BlockDevice& device) {
+Result<Identity> probe_device(host::BlockDevice& device) {
     if (auto range = device.direct(0, device.size(), false))
         return probe_range(*range, device.size());
     Descriptor copy(::memfd_create("identify", MFD_CLOEXEC));
     TRY(copy_ends(device, copy.get()));
     return probe_range({.fd = copy.get(), .offset = 0}, device.size());
+}
+
+} // namespace
+
+Result<Identity> identify(host::BlockDevice& device) {
+    Identity found = TRY(probe_device(device));
+    // Boot sectors of file systems end as a DOS partition table does.
+    if (found.partition_table == "dos")
+        if (auto all = partitions(device); all.ok() && all->empty()) found.partition_table.clear();
+    return found;
 }
 
 std::string_view filesystem_name(std::string_view blkid_type) {

@@ -19,13 +19,16 @@ FailureOr<const FileSystemType*> named_type(std::string_view name) {
     return type;
 }
 
-/// The type of a device that is to be checked: as named, else the one that knows it, or could
-/// repair it.
+/// The type of a device that is to be checked: as named, else the one that knows it, or
+/// knows what it was.
 FailureOr<const FileSystemType*> choose_type(const char* name, host::BlockDevice& device) {
     if (name) return named_type(name);
     auto found = probe_filesystems(device);
     if (!found.ok()) return found.error();
     if (!found->type.empty()) return named_type(found->type);
+    if (auto identity = images::identify(device); identity.ok())
+        if (const auto* type = find_filesystem(images::filesystem_name(identity->type)))
+            return type;
     if (images::is_unknown(device))
         for (const FileSystemType* type : filesystem_types())
             if (auto ours = type->recoverable(device); ours && *ours) return type;

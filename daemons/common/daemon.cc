@@ -147,7 +147,8 @@ DaemonResult<void> Daemon::refuse_other_type(host::BlockDevice& device) {
     std::string text = images::what_it_is(device);
     if (auto identity = images::identify(device); identity.ok()) {
         const FileSystemType* type = find_filesystem(images::filesystem_name(identity->type));
-        if (type && type != &spec_.type) text += fmt::format(", use {}", daemon_name(type->name()));
+        if (type == &spec_.type) return {};
+        if (type) text += fmt::format(", use {}", daemon_name(type->name()));
     }
     return failed(line_.image, Failure(Errno::inval, text));
 }

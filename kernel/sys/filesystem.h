@@ -74,7 +74,7 @@ public:
     /// EOPNOTSUPP (a feature, by name), ENOMEM.
     virtual FailureOr<std::unique_ptr<Mount>> mount(Kernel& kernel, MountArgs args) const = 0;
 
-    /// For a device that no type knows: one of ours that check could repair? Cheap, too. EIO.
+    /// For a device that no type knows: one of ours, of which check can say more? Cheap, too. EIO.
     virtual Result<bool> recoverable(host::BlockDevice& device) const {
         (void)device;
         return false;

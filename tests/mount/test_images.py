@@ -144,6 +144,21 @@ def test_image_of_another_type_names_its_daemon(scratch):
                 equal(digest(image), before, "image")
 
 
+def test_a_boot_sector_that_lies_is_reported_by_its_field(scratch):
+    where = scratch.folder()
+    for daemon, make, offset, value, field in (("rump_msdos", make_fat, 13, 3, "sectors per cluster"),
+                                               ("rump_msdos", make_fat, 16, 0, "FATs"),
+                                               ("rump_exfat", make_exfat, 108, 1, "sector")):
+        image = make(scratch.file("image"))
+        # Both boot regions of exFAT: the second one starts at the twelfth sector.
+        with open(image, "r+b") as file:
+            for boot in (0, 12 * 512) if daemon == "rump_exfat" else (0,):
+                file.seek(boot + offset)
+                file.write(bytes([value]))
+        refused([tool(daemon), image, where], 32, image, field)
+        refused([ukfs(), "check", image], 8, image, field)
+
+
 def test_locked_image(scratch):
     for daemon, image, _ in image_daemons(scratch):
         first, second = scratch.folder(daemon + "1"), scratch.folder(daemon + "2")

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cstring>
 
 namespace rump::exfatfs {
 
@@ -49,6 +50,13 @@ public:
         if (auto system = read_system_files(device, *geometry))
             found->label = vfs::utf16_to_utf8(system->label);
         return found;
+    }
+
+    Result<bool> recoverable(host::BlockDevice& device) const override {
+        disk::BootSector boot;
+        if (device.size() < sizeof boot) return false;
+        TRY(device.read(0, std::as_writable_bytes(std::span(&boot, 1))));
+        return std::memcmp(boot.name, "EXFAT   ", sizeof boot.name) == 0;
     }
 
     FailureOr<void> check_mount_options(const OptionSet& options) const override {

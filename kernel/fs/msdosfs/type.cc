@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 namespace rump::msdosfs {
 
@@ -98,6 +99,18 @@ public:
             found->uuid =
                 fmt::format("{:04X}-{:04X}", *geometry->serial >> 16, *geometry->serial & 0xffff);
         return found;
+    }
+
+    Result<bool> recoverable(host::BlockDevice& device) const override {
+        std::array<std::byte, 512> sector;
+        if (device.size() < sector.size()) return false;
+        TRY(device.read(0, sector));
+        auto names_fat = [&](size_t tail) {
+            const auto& boot = *reinterpret_cast<const disk::BootTail*>(&sector[tail]);
+            return std::memcmp(boot.type_name, "FAT", 3) == 0;
+        };
+        return names_fat(sizeof(disk::BootSector)) ||
+               names_fat(sizeof(disk::BootSector) + offsetof(disk::BootTail32, tail));
     }
 
     FailureOr<void> check_mount_options(const OptionSet& options) const override {
