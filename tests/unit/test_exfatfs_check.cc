@@ -161,6 +161,15 @@ TEST_CASE("the check of exFAT names every kind of damage, and mends it") {
          }},
         {"boot-checksum", [](Damage& d) { d.put<uint8_t>(120, 0x55); }},
         {"boot-checksum", [](Damage& d) { d.put<uint8_t>(12 * 512 + 120, 0x55); }},
+        {"boot-sector",
+         [](Damage& d) { // with the checksum that goes with it
+             auto boot = d.get<disk::BootSector>(0);
+             boot.root_cluster = 0;
+             d.put(0, boot);
+             std::array<le32, 512 / sizeof(le32)> sums;
+             sums.fill(le32(exfatfs::boot_checksum(d.get<std::array<std::byte, 11 * 512>>(0))));
+             d.put(11 * 512, sums);
+         }},
         {"lost-clusters",
          [](Damage& d) {
              auto bitmap = d.get<disk::BitmapEntry>(d.entry(disk::type_bitmap));

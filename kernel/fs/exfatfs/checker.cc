@@ -38,6 +38,10 @@ Result<void> Checker::check_boot_regions() {
                    std::memcmp(regions[i].data() + 3, "EXFAT   ", 8) == 0;
     }
     const char* names[2] = {"boot region", "backup boot region"};
+    if (holds[0] && !geometry_.damage.empty()) { // it says what cannot be, so the backup counts
+        if (wrong("boot-sector", names[0], geometry_.damage)) TRY(device_.write(0, regions[1]));
+        return {};
+    }
     for (unsigned i = 0; i < 2; i++) {
         if (holds[i]) continue;
         if (wrong("boot-checksum", names[i], "the checksum is wrong", holds[1 - i]))
