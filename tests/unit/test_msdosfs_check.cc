@@ -242,6 +242,10 @@ TEST_CASE("the check names every kind of damage, and mends it") {
          [&](Damage& d) { d.set_fat(first(d, 3), static_cast<uint16_t>(first(d, 3))); }},
         {"file-chain",
          [&](Damage& d) { file(d, 1, [](DirEntry& e) { e.first_cluster_low = 0xffe0; }); }},
+        {"file-chain",
+         [&](Damage& d) {
+             file(d, 1, [](DirEntry& e) { e.size = 0, e.first_cluster_low = 0xffe0; });
+         }},
         {"directory-size",
          [](Damage& d) {
              uint64_t at = d.entry(true, 1);
@@ -249,6 +253,8 @@ TEST_CASE("the check names every kind of damage, and mends it") {
              e.size = 512;
              d.put(at, e);
          }},
+        {"label-with-clusters",
+         [&](Damage& d) { file(d, 1, [](DirEntry& e) { e.attributes = 8; }); }},
         {"directory-cluster",
          [](Damage& d) {
              uint64_t at = d.entry(true, 1);
@@ -291,7 +297,8 @@ TEST_CASE("the check names every kind of damage, and mends it") {
          false},
     };
     Kernel kernel;
-    auto good = filled(kernel, 10 << 20, {{"fat", "16"}, {"cluster", "1024"}}, 400);
+    auto good =
+        filled(kernel, 10 << 20, {{"fat", "16"}, {"cluster", "1024"}, {"label", "good"}}, 400);
     auto bytes = contents(*good);
     for (const Lie& lie : lies) {
         INFO(lie.code);

@@ -287,13 +287,13 @@ Result<void> Checker::check_directory(Open& dir) {
             pieces++;
             continue;
         }
-        LongName long_name = long_name_of(dir, slot);
+        LongName long_name;
+        bool label = entry.attributes & disk::attr_label; // which has no long name
+        if (!label) long_name = long_name_of(dir, slot);
         TRY(drop_orphans(dir, slot - pieces, slot - long_name.pieces));
         pieces = 0;
-        if (entry.attributes & disk::attr_label) {
-            if (!dir.root)
-                wrong("label-as-file", fmt::format("{}/, entry {}", dir.path, slot),
-                      "a volume label outside the root directory", false);
+        if (label) {
+            TRY(check_label(dir, slot));
             continue;
         }
         NameUnits shown;
@@ -304,6 +304,20 @@ Result<void> Checker::check_directory(Open& dir) {
     }
     return names_.each_twin(
         [&](std::u16string_view folded, size_t slot) { return rename_twin(dir, slot, folded); });
+}
+
+Result<void> Checker::check_label(Open& dir, size_t slot) {
+    disk::DirEntry& entry = entry_at(dir, slot);
+    std::string place = fmt::format("{}/, entry {}", dir.path, slot);
+    if (!dir.root)
+        wrong("label-as-file", place, "a volume label outside the root directory", false);
+    if ((first_of(entry, geometry_) != 0 || entry.size != 0) &&
+        wrong("label-with-clusters", place, "a volume label with a first cluster or a size")) {
+        set_first(entry, 0, geometry_);
+        entry.size = 0;
+        TRY(write_slot(dir, slot));
+    }
+    return {};
 }
 
 Result<void> Checker::check_entry(Open& dir, size_t slot, const std::string& path) {
@@ -338,8 +352,11 @@ Result<void> Checker::check_file(Open& dir, size_t slot, const std::string& path
     Walk chain;
     if (first != 0) chain = walk(first, need);
     if (chain.broken && chain.clusters.size() <= need &&
-        wrong("file-chain", path, fmt::format("its chain {}", chain.broken)))
+        wrong("file-chain", path, fmt::format("its chain {}", chain.broken))) {
         cuts_.push_back({chain.clusters, chain.clusters.size()});
+        if (chain.clusters.empty()) set_first(entry, 0, geometry_);
+        TRY(write_slot(dir, slot));
+    }
     uint64_t have = chain.clusters.size();
     if (have > need) {
         // What a writer leaves that was cut off between the table and the entry.

@@ -75,6 +75,7 @@ private:
     Walk walk_directory(const std::string& path, uint32_t first);
     Result<void> check_directory(Open& dir);
     Result<void> check_dots(Open& dir);
+    Result<void> check_label(Open& dir, size_t slot);
     Result<void> check_entry(Open& dir, size_t slot, const std::string& path);
     Result<void> check_file(Open& dir, size_t slot, const std::string& path);
     LongName long_name_of(Open& dir, size_t slot);
