@@ -5,6 +5,7 @@
 #include "tests/support/long_run.h"
 
 #include <catch2/catch.hpp>
+#include <fmt/format.h>
 
 namespace rump::corrupt {
 
@@ -19,6 +20,25 @@ inline Outcome run_lies(const Subject& subject, uint64_t cases) {
     Outcome outcome = run(subject, options);
     REQUIRE(outcome.complaints == std::vector<std::string>{});
     return outcome;
+}
+
+/// For Subject::also: a check that says it has mended everything has.
+template<const FileSystemType& (*type)()>
+std::string mends(host::BlockDevice& device) {
+    host::Log log(host::null_sink());
+    CheckOptions options;
+    options.force = true;
+    (void)type().check(device, options, log);
+    options.repair = true;
+    const auto first = type().check(device, options, log);
+    if (!first || first->exit_code() > 1) return {};
+    options.repair = false;
+    const auto second = type().check(device, options, log);
+    if (!second) return "after a repair: " + second.error().text;
+    for (const Finding& f : second->findings)
+        if (f.severity != Finding::Severity::note)
+            return fmt::format("after a repair: {}: {}: {}", f.code, f.place, f.message);
+    return {};
 }
 
 } // namespace rump::corrupt

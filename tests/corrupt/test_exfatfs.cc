@@ -73,14 +73,7 @@ void run_lies(std::string name, std::string_view newfs_options) {
         }
     subject.metadata = {{0, 512}, {g.fat_offset, 800}, {g.heap_offset, 32768}, {root, 8192}};
     subject.mend_checksums = mend_boot_checksums;
-    subject.also = [](host::BlockDevice& changed) {
-        host::Log log(host::null_sink());
-        CheckOptions options;
-        (void)type().check(changed, options, log).ok();
-        options.repair = true;
-        (void)type().check(changed, options, log).ok();
-        return std::string();
-    };
+    subject.also = corrupt::mends<type>;
     CHECK(corrupt::run_lies(subject, 600).compared > 0);
 }
 

@@ -168,24 +168,6 @@ Geometry geometry_of(const std::vector<std::byte>& image) {
     return *geo;
 }
 
-/// What check says that it has mended is so.
-std::string mended(host::BlockDevice& device) {
-    host::Log log(host::null_sink());
-    CheckOptions options;
-    options.force = true;
-    (void)type().check(device, options, log);
-    options.repair = true;
-    const auto first = type().check(device, options, log);
-    if (!first || first->exit_code() > 1) return {};
-    options.repair = false;
-    const auto second = type().check(device, options, log);
-    if (!second) return "after a repair: " + second.error().text;
-    for (const Finding& f : second->findings)
-        if (f.severity != Finding::Severity::note)
-            return fmt::format("after a repair: {}: {}: {}", f.code, f.place, f.message);
-    return {};
-}
-
 corrupt::Subject subject_of(const Format& f) {
     corrupt::Subject subject{.type = type(),
                              .name = std::string("UFS") + f.format + " " + f.order,
@@ -216,7 +198,7 @@ corrupt::Subject subject_of(const Format& f) {
         subject.metadata.push_back({g.bytes(g.cg_data(cg)), 8 * uint64_t{g.bsize}});
     }
     if (g.log) subject.metadata.push_back({g.log->offset, 65536});
-    subject.also = mended;
+    subject.also = corrupt::mends<type>;
     return subject;
 }
 
