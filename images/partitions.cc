@@ -150,6 +150,7 @@ FailureOr<std::vector<Partition>> partitions(const std::string& path, uint64_t o
 std::string list_of(const std::vector<Partition>& all) {
     std::string text;
     for (const Partition& p : all) {
+        if (p.extended) continue;
         if (!text.empty()) text += ", ";
         text += fmt::format("{}", p.number);
         if (p.letter)
@@ -184,6 +185,10 @@ FailureOr<Partition> select(const std::vector<Partition>& all, std::string_view 
         return Failure(Errno::inval,
                        fmt::format("several partitions are called {}; choose by number: {}", which,
                                    list_of(all)));
+    if (found->extended)
+        return Failure(Errno::inval, fmt::format("partition {} holds partitions, no file system; "
+                                                 "there are {}",
+                                                 which, list_of(all)));
     if (found->size == 0) return Failure(Errno::inval, fmt::format("partition {} is empty", which));
     if (found->offset >= disk_size || found->size > disk_size - found->offset)
         return Failure(

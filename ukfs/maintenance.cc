@@ -169,6 +169,7 @@ int ukfs_partitions(const char* image, void (*visit)(void*, const ukfs_partition
                     ukfs_error* error) {
     return call_with_error(error, [&]() -> FailureOr<void> {
         for (const images::Partition& p : TRY(images::partitions(image))) {
+            if (p.extended) continue;
             ukfs_partition out{.number = p.number,
                                .letter = p.letter,
                                .offset = p.offset,

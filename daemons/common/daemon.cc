@@ -110,7 +110,8 @@ host::Log::Sink Daemon::sink() {
 DaemonResult<void> Daemon::block_signals() {
     sigset_t set;
     sigemptyset(&set);
-    for (int signal : {SIGTERM, SIGINT, SIGHUP, signal_read_only, signal_read_write})
+    for (int signal :
+         {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGALRM, signal_read_only, signal_read_write})
         sigaddset(&set, signal);
     ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
     for (int signal : {SIGPIPE, SIGXFSZ}) ::signal(signal, SIG_IGN); // the call's errno says it

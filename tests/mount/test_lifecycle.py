@@ -136,20 +136,14 @@ def test_fusermount_ends_the_daemon(scratch):
         wait_until(lambda: not alive(pid), "the daemon ends")
 
 
-def end_by_signal(scratch, number):
-    with fuse_mount(scratch, "rump_tmpfs") as where:
-        pid = daemon_pid(where)
-        os.kill(pid, number)
-        wait_until(lambda: not alive(pid), "the daemon ends")
-        equal(mounted(where), None, "mount")
-
-
-def test_sigterm_unmounts(scratch):
-    end_by_signal(scratch, signal.SIGTERM)
-
-
-def test_sigint_unmounts(scratch):
-    end_by_signal(scratch, signal.SIGINT)
+def test_signals_that_end_unmount(scratch):
+    folder = scratch.folder()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM):
+        with fuse_mount(scratch, "rump_tmpfs", mountpoint=folder) as where:
+            pid = daemon_pid(where)
+            os.kill(pid, number)
+            wait_until(lambda pid=pid: not alive(pid), "the daemon ends")
+            equal(mounted(where), None, f"mount after {number.name}")
 
 
 def test_sigterm_takes_a_busy_mount_away(scratch):
