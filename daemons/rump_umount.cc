@@ -7,6 +7,7 @@
 #include "daemons/common/exit_code.h"
 #include "daemons/common/mounted.h"
 #include "daemons/common/mountpoint.h"
+#include "hostshim/printable.h"
 #include "hostshim/standard_descriptors.h"
 
 #include <fmt/format.h>
@@ -118,7 +119,7 @@ int main(int argc, char** argv) {
     ExitCode code = ExitCode::ok;
     for (int i = optind; i < argc; ++i) {
         if (auto done = unmount(argv[i], lazily); !done.ok()) {
-            fmt::print(stderr, "rump_umount: {}\n", done.error().text);
+            fmt::print(stderr, "rump_umount: {}\n", rump::host::printable(done.error().text));
             code = done.error().code;
         }
     }

@@ -2,6 +2,7 @@
 #include "hostshim/log.h"
 
 #include "hostshim/lock.h"
+#include "hostshim/printable.h"
 
 #include <fmt/format.h>
 #include <spdlog/logger.h>
@@ -29,8 +30,9 @@ Log::~Log() = default;
 
 void Log::write(LogLevel level, std::string_view message) {
     if (!enabled(level)) return;
+    const std::string text = printable(message);
     MutexGuard guard(impl_->mutex);
-    impl_->sink(level, message);
+    impl_->sink(level, text);
 }
 
 void Log::vlog(LogLevel level, fmt::string_view format, fmt::format_args args) {

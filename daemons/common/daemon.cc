@@ -9,6 +9,7 @@
 #include "daemons/common/launch.h"
 #include "daemons/common/mountpoint.h"
 #include "daemons/common/remount.h"
+#include "hostshim/printable.h"
 #include "hostshim/standard_descriptors.h"
 #include "images/identify.h"
 #include "images/image.h"
@@ -354,7 +355,7 @@ int daemon_main(int argc, char** argv, const DaemonSpec& spec) {
     } catch (const std::bad_alloc&) { // stays what it is
     }
     if (result.ok()) return *result;
-    print(stderr, fmt::format("{}: {}\n", spec.name, result.error().text));
+    print(stderr, host::printable(fmt::format("{}: {}", spec.name, result.error().text)) + "\n");
     return static_cast<int>(result.error().code);
 }
 

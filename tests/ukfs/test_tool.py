@@ -318,6 +318,11 @@ def test_closed_standard_descriptors(scratch):
     assert ukfs("ls", image).split() == ["lost+found"], before
 
 
+def test_messages_escape_control_characters(scratch):
+    image = image_in(scratch, "image", 4)
+    assert "/\\033[2J\\nx" in refusal("cat", image, "/\033[2J\nx")
+
+
 def test_partitions(scratch):
     inner, disk = image_in(scratch, "inner", 4), os.path.join(scratch, "disk")
     ukfs("touch", inner, "/here")

@@ -74,6 +74,13 @@ TEST_CASE("a log passes on what is at its level or above") {
     CHECK_FALSE(log.enabled(LogLevel::error));
 }
 
+TEST_CASE("a message shows control characters as escapes and stays one line") {
+    std::string line;
+    Log log([&](LogLevel, std::string_view text) { line = text; });
+    log.error("{}", "a\033[2J\nb\tc\x7f\302\233d\\é");
+    CHECK(line == "a\\033[2J\\nb\\tc\\177\\302\\233d\\é");
+}
+
 TEST_CASE("a table of mounts is taken apart, whatever stands in its fields") {
     const auto mounts = parse_mountinfo(
         "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n"

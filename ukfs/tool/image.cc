@@ -1,6 +1,8 @@
 // ukfs info, check, newfs, probe, parts, types: images as a whole.
 #include "ukfs/tool/commands.h"
 
+#include "hostshim/printable.h"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -78,7 +80,7 @@ int info(const Common& common, bool json) {
     } else {
         const bool has_block_size = facts.contains("block size");
         for (const auto& [name, value] : facts.items())
-            print(fmt::format("{:<17}{}\n", name, value.get<std::string>()));
+            print(fmt::format("{:<17}{}\n", name, host::printable(value.get<std::string>())));
         print(fmt::format("{:<17}{} ({} free, {} available)\n", "size",
                           size_text(s.blocks * s.fragment_size),
                           size_text(s.blocks_free * s.fragment_size),
@@ -113,9 +115,10 @@ int check(const Common& common, const CheckFlags& flags) {
                                                             {"message", f->message},
                                                             {"repaired", f->repaired != 0}});
                                  else
-                                     print(fmt::format("{}: {}: {}{}\n", severity, f->place,
-                                                       f->message,
-                                                       f->repaired ? " (repaired)" : ""));
+                                     print(host::printable(fmt::format(
+                                               "{}: {}: {}{}", severity, f->place, f->message,
+                                               f->repaired ? " (repaired)" : "")) +
+                                           "\n");
                              },
                          .finding_arg = &collected};
     ukfs_check_report report{};
@@ -191,7 +194,7 @@ int probe(const Common& common) {
         return exit_failed;
     }
     if (*found.type) print(fmt::format("type    {}\n", found.type));
-    if (*found.label) print(fmt::format("label   {}\n", found.label));
+    if (*found.label) print(fmt::format("label   {}\n", host::printable(found.label)));
     if (*found.uuid) print(fmt::format("uuid    {}\n", found.uuid));
     print(fmt::format("what    {}\n", found.what));
     return *found.type ? exit_ok : exit_failed;
@@ -206,7 +209,7 @@ int partitions(const Common& common) {
             *static_cast<bool*>(arg) = true;
             std::string letter = p->letter ? std::string(1, p->letter) : "-";
             print(fmt::format("{:>3} {} {:>14} {:>14} {:<8} {:<36} {}\n", p->number, letter,
-                              p->offset, p->size, p->scheme, p->type, p->name));
+                              p->offset, p->size, p->scheme, p->type, host::printable(p->name)));
         },
         &any, &error);
     if (result == 0 && any) return exit_ok;

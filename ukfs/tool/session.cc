@@ -1,6 +1,8 @@
 // What every command of the `ukfs` tool shares.
 #include "ukfs/tool/session.h"
 
+#include "hostshim/printable.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -31,9 +33,9 @@ std::string Common::all_options() const {
 }
 
 void complain(const Common& common, std::string_view text) {
-    std::string line = common.image.empty() ? fmt::format("ukfs: {}\n", text)
-                                            : fmt::format("ukfs: {}: {}\n", common.image, text);
-    std::fwrite(line.data(), 1, line.size(), stderr);
+    fmt::print(stderr, "ukfs: {}\n",
+               host::printable(common.image.empty() ? std::string(text)
+                                                    : fmt::format("{}: {}", common.image, text)));
 }
 
 Session::Session(const Common& common, bool writing)

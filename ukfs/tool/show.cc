@@ -1,6 +1,8 @@
 // ukfs ls, stat, cat, readlink: looking into an image without changing a byte of it.
 #include "ukfs/tool/commands.h"
 
+#include "hostshim/printable.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,11 +17,7 @@ namespace {
 
 /// Names may hold anything; a terminal does not get control characters.
 std::string for_output(std::string_view name) {
-    std::string text(name);
-    if (isatty(STDOUT_FILENO))
-        for (char& c : text)
-            if (static_cast<unsigned char>(c) < 32 || c == 127) c = '?';
-    return text;
+    return isatty(STDOUT_FILENO) ? host::printable(name) : std::string(name);
 }
 
 std::string mode_string(uint32_t mode) {
