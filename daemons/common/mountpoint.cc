@@ -16,11 +16,11 @@
 
 namespace rump {
 
-namespace {
-
 DaemonError refused(const std::string& path, std::string_view why) {
     return {ExitCode::mount_failed, fmt::format("{}: {}", path, why)};
 }
+
+namespace {
 
 /// fusermount3's own rule, said before it is asked: the directory must be the user's.
 DaemonResult<void> check_owner(const std::string& path, const struct stat& st) {

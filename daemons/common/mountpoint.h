@@ -4,8 +4,12 @@
 #include "daemons/common/exit_code.h"
 
 #include <string>
+#include <string_view>
 
 namespace rump {
+
+/// What a user reads when nothing can be done with this path.
+DaemonError refused(const std::string& path, std::string_view why);
 
 /// The absolute path of a directory that this user may mount on. Error: why not (it is missing, no
 /// directory, a FUSE mount already, alive or dead, not the user's).

@@ -2,6 +2,7 @@
 #include "daemons/common/remount.h"
 
 #include "daemons/common/mounted.h"
+#include "daemons/common/mountpoint.h"
 #include "kernel/sys/mount_options.h"
 
 #include <fmt/format.h>
@@ -97,10 +98,6 @@ bool tell(const std::string& path, bool read_only) {
         pause_briefly();
     }
     return false;
-}
-
-DaemonError refused(const std::string& path, std::string_view why) {
-    return {ExitCode::mount_failed, fmt::format("{}: {}", path, why)};
 }
 
 } // namespace

@@ -11,7 +11,7 @@ namespace rump {
 using host::MutexGuard;
 
 namespace {
-constexpr size_t shard_count = 8;
+constexpr size_t name_shards = 8;
 constexpr size_t ways = 8;
 
 uint32_t hash_of(const Vnode& dir, std::string_view name) {
@@ -89,11 +89,11 @@ struct NameCache::Shard {
 };
 
 NameCache::NameCache(uint32_t limit)
-    : limit_(std::max<uint32_t>(limit, 32 * shard_count)), shards_(new Shard[shard_count]) {}
+    : limit_(std::max<uint32_t>(limit, 32 * name_shards)), shards_(new Shard[name_shards]) {}
 
 NameCache::~NameCache() = default;
 
-NameCache::Shard& NameCache::shard_of(uint64_t hash) { return shards_[hash & (shard_count - 1)]; }
+NameCache::Shard& NameCache::shard_of(uint64_t hash) { return shards_[hash & (name_shards - 1)]; }
 
 NameCache::Answer NameCache::find(const Vnode& dir, Name name) {
     if (name.size() > longest) return {};
@@ -123,7 +123,7 @@ void NameCache::put(const Vnode& dir, Name name, uint64_t child) {
         entry->child = child;
         return;
     }
-    shard.grow(limit_ / shard_count);
+    shard.grow(limit_ / name_shards);
     Entry entry;
     entry.dir = dir.number().value();
     entry.child = child;
@@ -152,7 +152,7 @@ void NameCache::remove(const Vnode& dir, Name name) {
 }
 
 void NameCache::clear() {
-    for (size_t i = 0; i < shard_count; ++i) {
+    for (size_t i = 0; i < name_shards; ++i) {
         MutexGuard guard(shards_[i].mutex);
         shards_[i].entries.clear();
         shards_[i].live = 0;

@@ -20,7 +20,7 @@ using host::MutexGuard;
 namespace {
 constexpr uint64_t one_reference = 1 + (1ull << 32);
 constexpr uint32_t count_of(uint64_t references) { return static_cast<uint32_t>(references); }
-constexpr size_t shard_count = 8;
+constexpr size_t vnode_shards = 8;
 } // namespace
 
 struct VnodeCache::Shard {
@@ -75,12 +75,12 @@ void VnodeRef::reset() {
 
 // --- cache --------------------------------------------------------------------------------------
 
-VnodeCache::VnodeCache(uint32_t limit) : limit_(limit), shards_(new Shard[shard_count]) {}
+VnodeCache::VnodeCache(uint32_t limit) : limit_(limit), shards_(new Shard[vnode_shards]) {}
 
 VnodeCache::~VnodeCache() { ASSERT(cached() == 0); }
 
 VnodeCache::Shard& VnodeCache::shard_of(InodeNumber number) {
-    return shards_[number.value() * 0x9e3779b97f4a7c15ull >> 61 & (shard_count - 1)];
+    return shards_[number.value() * 0x9e3779b97f4a7c15ull >> 61 & (vnode_shards - 1)];
 }
 
 void VnodeCache::reference(Vnode& vnode) {
@@ -139,7 +139,7 @@ VnodeRef VnodeCache::insert(std::unique_ptr<Vnode> fresh) {
 /// Few steps each time: where most vnodes are in use (a FUSE kernel holds what it has looked up),
 /// walking past all of them at each insertion would be quadratic.
 void VnodeCache::shrink(Shard& shard, std::vector<Vnode*>& doomed) {
-    const size_t limit = limit_ / shard_count + 1;
+    const size_t limit = limit_ / vnode_shards + 1;
     for (int steps = 8; steps > 0 && shard.vnodes.size() > limit; --steps) {
         Vnode& vnode = *shard.vnodes.tick();
         if (count_of(vnode.references_.load(std::memory_order_acquire)) != 0 || vnode.dying_)
@@ -193,7 +193,7 @@ void VnodeCache::retire(Vnode& vnode) {
 }
 
 void VnodeCache::each(FunctionRef<void(Vnode&)> visit) {
-    for (size_t i = 0; i < shard_count; ++i) {
+    for (size_t i = 0; i < vnode_shards; ++i) {
         std::vector<VnodeRef> held;
         {
             MutexGuard guard(shards_[i].mutex);
@@ -209,7 +209,7 @@ void VnodeCache::each(FunctionRef<void(Vnode&)> visit) {
 
 uint64_t VnodeCache::cached() const {
     uint64_t n = 0;
-    for (size_t i = 0; i < shard_count; ++i) {
+    for (size_t i = 0; i < vnode_shards; ++i) {
         MutexGuard guard(shards_[i].mutex);
         n += shards_[i].vnodes.size();
     }
@@ -218,7 +218,7 @@ uint64_t VnodeCache::cached() const {
 
 uint64_t VnodeCache::active() const {
     uint64_t active = 0;
-    for (size_t i = 0; i < shard_count; ++i) {
+    for (size_t i = 0; i < vnode_shards; ++i) {
         MutexGuard guard(shards_[i].mutex);
         shards_[i].vnodes.each([&](const Vnode& vnode) {
             if (count_of(vnode.references_.load(std::memory_order_relaxed)) > 0) ++active;
@@ -228,7 +228,7 @@ uint64_t VnodeCache::active() const {
 }
 
 void VnodeCache::drop_inactive(bool even_dirty) {
-    for (size_t i = 0; i < shard_count; ++i) {
+    for (size_t i = 0; i < vnode_shards; ++i) {
         std::vector<Vnode*> doomed;
         {
             Shard& shard = shards_[i];

@@ -5,6 +5,8 @@
 
 namespace rump::conformance {
 
+inline constexpr uint64_t megabyte = 1 << 20;
+
 inline Traits clusters_traits(const std::string& name) {
     Traits traits;
     traits.name = name;

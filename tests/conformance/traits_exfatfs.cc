@@ -11,8 +11,6 @@ namespace rump::conformance {
 
 namespace {
 
-constexpr uint64_t megabyte = 1 << 20;
-
 class ExfatTarget final : public Target {
 public:
     ExfatTarget() : options_(chosen_newfs("cluster=4096")) {

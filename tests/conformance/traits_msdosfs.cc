@@ -12,8 +12,6 @@ namespace rump::conformance {
 
 namespace {
 
-constexpr uint64_t megabyte = 1 << 20;
-
 class MsdosTarget final : public Target {
 public:
     MsdosTarget() : options_(chosen_newfs("fat=32,cluster=4096")) {

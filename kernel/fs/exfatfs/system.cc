@@ -11,7 +11,7 @@ namespace rump::exfatfs {
 namespace {
 
 template<class... A>
-Failure wrong(fmt::format_string<A...> text, A&&... arguments) {
+Failure bad_root(fmt::format_string<A...> text, A&&... arguments) {
     return {Errno::uclean, "root directory: " + fmt::format(text, std::forward<A>(arguments)...)};
 }
 
@@ -23,7 +23,7 @@ FailureOr<std::vector<ClusterRun>> read_chain(host::BlockDevice& device, const G
     uint32_t at = first;
     for (uint64_t n = 0; n < clusters; n++) {
         if (!geometry.is_cluster(at))
-            return wrong("{}its chain leads to {}, which is no cluster", whose, at);
+            return bad_root("{}its chain leads to {}, which is no cluster", whose, at);
         if (!runs.empty() && runs.back().end() == at)
             runs.back().count++;
         else
@@ -61,13 +61,13 @@ FailureOr<void> read_bitmap(host::BlockDevice& device, const Geometry& geometry,
                             const disk::BitmapEntry& entry, SystemFiles& out) {
     uint64_t need = (uint64_t{geometry.cluster_count} + 7) / 8;
     if (entry.length < need)
-        return wrong("allocation bitmap: {} bytes are too few for {} clusters", entry.length.get(),
-                     geometry.cluster_count);
+        return bad_root("allocation bitmap: {} bytes are too few for {} clusters",
+                        entry.length.get(), geometry.cluster_count);
     uint64_t clusters = geometry.clusters_for(need);
     out.bitmap =
         TRY(read_chain(device, geometry, entry.first_cluster, clusters, "allocation bitmap: "));
     if (clusters_of(out.bitmap) < clusters)
-        return wrong("allocation bitmap: its chain is too short");
+        return bad_root("allocation bitmap: its chain is too short");
     return {};
 }
 
@@ -75,19 +75,19 @@ FailureOr<void> read_upcase(host::BlockDevice& device, const Geometry& geometry,
                             const disk::UpcaseEntry& entry, SystemFiles& out) {
     uint64_t length = entry.length;
     if (length == 0 || length > 2 * 65536 || length % 2 != 0)
-        return wrong("up-case table: {} bytes are not 2 to 131072", length);
+        return bad_root("up-case table: {} bytes are not 2 to 131072", length);
     uint64_t clusters = geometry.clusters_for(length);
     auto runs = TRY(read_chain(device, geometry, entry.first_cluster, clusters, "up-case table: "));
-    if (clusters_of(runs) < clusters) return wrong("up-case table: its chain is too short");
+    if (clusters_of(runs) < clusters) return bad_root("up-case table: its chain is too short");
     auto bytes = TRY(read_runs(device, geometry, runs, length));
     uint32_t sum = 0;
     for (std::byte b : bytes) sum = (sum << 31 | sum >> 1) + static_cast<uint8_t>(b);
     if (sum != entry.checksum)
-        return wrong("up-case table: checksum is {:#x}, not {:#x}", sum, entry.checksum.get());
+        return bad_root("up-case table: checksum is {:#x}, not {:#x}", sum, entry.checksum.get());
     std::vector<uint16_t> units(length / 2);
     for (size_t i = 0; i < units.size(); i++)
         units[i] = *reinterpret_cast<const le16*>(&bytes[i * 2]);
-    if (!out.upcase.load(units)) return wrong("up-case table: runs past 65536 code units");
+    if (!out.upcase.load(units)) return bad_root("up-case table: runs past 65536 code units");
     return {};
 }
 
@@ -152,8 +152,8 @@ FailureOr<SystemFiles> read_system_files(host::BlockDevice& device, const Geomet
     auto chain = TRY(read_chain(device, geometry, geometry.root_cluster.value(), most, ""));
     Root root;
     TRY(read_entries(device, geometry, chain, root));
-    if (!root.have_bitmap) return wrong("no allocation bitmap");
-    if (!root.have_upcase) root.files.upcase_damage = wrong("no up-case table").text;
+    if (!root.have_bitmap) return bad_root("no allocation bitmap");
+    if (!root.have_upcase) root.files.upcase_damage = bad_root("no up-case table").text;
     return std::move(root.files);
 }
 

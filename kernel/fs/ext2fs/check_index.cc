@@ -11,7 +11,6 @@ namespace rump::ext2 {
 
 namespace {
 
-constexpr uint32_t root_table = disk::index_root_offset + sizeof(disk::IndexRoot);
 constexpr uint32_t levels_max = 2;
 
 /// Where entries of some hashes are, by one table.
@@ -45,7 +44,7 @@ public:
         kind_.version = info.hash_version % 3;
         if (info.hash_version >= 3) kind_.is_unsigned = true;
         seen_[0] = true;
-        table(root, root_table, {0, UINT32_MAX, 0}, info.indirect_levels);
+        table(root, disk::index_root_table, {0, UINT32_MAX, 0}, info.indirect_levels);
         if (problem_.empty())
             if (const auto missing = std::find(seen_.begin(), seen_.end(), false);
                 missing != seen_.end())

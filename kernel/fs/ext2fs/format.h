@@ -277,6 +277,7 @@ struct IndexRoot {
     uint8_t unused_flags;
 };
 static_assert(sizeof(IndexRoot) == 8);
+inline constexpr uint32_t index_root_table = index_root_offset + sizeof(IndexRoot);
 
 /// The first slot of a table of IndexEntry: its hash is implied, its place holds this.
 struct IndexCount {

@@ -11,7 +11,6 @@ namespace rump::ext2 {
 namespace {
 
 constexpr uint32_t info_length = sizeof(disk::IndexRoot);
-constexpr uint32_t root_table = disk::index_root_offset + info_length;
 constexpr unsigned max_levels = 2; // tables on the way, without the feature large_dir
 
 uint32_t table_limit(const Directory& dir, uint32_t table) {
@@ -66,7 +65,7 @@ public:
         way.kind.version = info.hash_version % 3;
         if (info.hash_version >= 3) way.kind.is_unsigned = true;
         way.levels = info.indirect_levels + 1u;
-        root.table = root_table;
+        root.table = disk::index_root_table;
         TRY(check_table(root, 0));
         return way;
     }
@@ -384,13 +383,13 @@ Result<bool> make_index(Transaction& tx, Directory& dir, bool privileged) {
     info.info_length = info_length;
     std::memcpy(contents.data() + disk::index_root_offset, &info, sizeof info);
     disk::IndexCount head;
-    head.limit = static_cast<uint16_t>(table_limit(dir, root_table));
+    head.limit = static_cast<uint16_t>(table_limit(dir, disk::index_root_table));
     head.count = 1;
-    std::memcpy(contents.data() + root_table, &head, sizeof head);
+    std::memcpy(contents.data() + disk::index_root_table, &head, sizeof head);
     disk::IndexEntry first;
-    std::memcpy(&first, contents.data() + root_table, sizeof first);
+    std::memcpy(&first, contents.data() + disk::index_root_table, sizeof first);
     first.block = static_cast<uint32_t>(leaf.number);
-    std::memcpy(contents.data() + root_table, &first, sizeof first);
+    std::memcpy(contents.data() + disk::index_root_table, &first, sizeof first);
     std::memcpy(tx.modify(root, 0, size, WritePhase::directory).data(), contents.data(), size);
     dir.inode.flags |= disk::inode_flag::index;
     return true;

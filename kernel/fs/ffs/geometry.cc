@@ -20,8 +20,6 @@ Failure wrong(std::string_view field) {
 
 bool power_of_two(uint32_t v) { return v != 0 && (v & (v - 1)) == 0; }
 
-uint32_t log2_of(uint32_t v) { return static_cast<uint32_t>(std::countr_zero(v)); }
-
 } // namespace
 
 #define CHECK_FIELD(condition, field)                                                              \

@@ -7,11 +7,15 @@
 #include "hostshim/block_device.h"
 #include "hostshim/strong.h"
 
+#include <bit>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace rump::ffs {
+
+/// Of a power of two.
+inline uint32_t log2_of(uint64_t v) { return static_cast<uint32_t>(std::countr_zero(v)); }
 
 /// Address of a fragment.
 struct FragTag;

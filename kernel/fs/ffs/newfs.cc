@@ -38,9 +38,7 @@ constexpr std::array<OptionSpec, 12> specs{{
     {"ea", Kind::flag, "", "format 2 with extended attributes as NetBSD marks them"},
 }};
 
-Failure wrong(std::string text) { return Failure(Errno::inval, std::move(text)); }
-
-uint32_t log2_of(uint64_t v) { return static_cast<uint32_t>(std::countr_zero(v)); }
+Failure refused(std::string text) { return Failure(Errno::inval, std::move(text)); }
 
 /// What is to be made.
 struct Plan {
@@ -67,15 +65,15 @@ struct Plan {
 FailureOr<Plan> read_options(const OptionSet& o, uint64_t device_size) {
     Plan p;
     p.format = static_cast<uint32_t>(o.number("O", 1));
-    if (p.format > 2) return wrong("-O is 0, 1 or 2");
+    if (p.format > 2) return refused("-O is 0, 1 or 2");
     p.ufs2 = p.format == 2;
     p.ea = o.has("ea");
-    if (p.ea && !p.ufs2) return wrong("ea needs -O 2");
+    if (p.ea && !p.ufs2) return refused("ea needs -O 2");
     const std::string order = o.text("B", "le");
-    if (order != "le" && order != "be") return wrong("-B is le or be");
+    if (order != "le" && order != "be") return refused("-B is le or be");
     p.order = ByteOrder(order == "be" ? std::endian::big : std::endian::little);
     p.bytes = o.number("s", device_size);
-    if (p.bytes > device_size) return wrong("-s is more than the image has");
+    if (p.bytes > device_size) return refused("-s is more than the image has");
     uint64_t bsize = o.number("b", p.bytes < (20u << 20)              ? 4096
                                    : p.bytes < (uint64_t{1000} << 20) ? 8192
                                    : p.bytes < (uint64_t{1} << 40)    ? 16384
@@ -83,31 +81,31 @@ FailureOr<Plan> read_options(const OptionSet& o, uint64_t device_size) {
     if (!o.has("b") && o.has("f")) bsize = std::clamp<uint64_t>(o.number("f", 0) * 8, 4096, 65536);
     const uint64_t fsize = o.number("f", std::max<uint64_t>(bsize / 8, disk::min_fsize));
     if (!std::has_single_bit(bsize) || bsize < disk::min_bsize || bsize > disk::max_bsize)
-        return wrong("-b is a power of two from 4k to 64k");
+        return refused("-b is a power of two from 4k to 64k");
     if (!std::has_single_bit(fsize) || fsize < disk::min_fsize || fsize > bsize ||
         bsize / fsize > disk::max_frag)
-        return wrong("-f is a power of two, 512 at least, a block to an eighth of one");
+        return refused("-f is a power of two, 512 at least, a block to an eighth of one");
     p.bsize = static_cast<uint32_t>(bsize);
     p.fsize = static_cast<uint32_t>(fsize);
     p.frag = p.bsize / p.fsize;
     p.density = o.number("i", 4 * fsize);
-    if (p.density == 0) return wrong("-i is at least 1");
+    if (p.density == 0) return refused("-i is at least 1");
     p.inodes = o.number("n", 0);
-    if (o.number("m", 5) > 99) return wrong("-m is 0 to 99");
+    if (o.number("m", 5) > 99) return refused("-m is 0 to 99");
     p.minfree = static_cast<uint32_t>(o.number("m", 5));
     const std::string optim = o.text("o", p.minfree < 5 ? "space" : "time");
-    if (optim != "time" && optim != "space") return wrong("-o is time or space");
+    if (optim != "time" && optim != "space") return refused("-o is time or space");
     p.optim = optim == "space" ? 1 : 0;
     p.label = o.text("V");
-    if (p.label.size() > 31) return wrong("the label is longer than 31 bytes");
-    if (!p.label.empty() && p.format == 0) return wrong("format 0 has no label");
+    if (p.label.size() > 31) return refused("the label is longer than 31 bytes");
+    if (!p.label.empty() && p.format == 0) return refused("format 0 has no label");
     if (o.has("l")) {
-        if (p.format == 0) return wrong("format 0 has no log");
+        if (p.format == 0) return refused("format 0 has no log");
         p.log_bytes = o.number("l", 0);
         if (p.log_bytes == 0) p.log_bytes = usual_log_bytes(p.bytes);
         p.log_bytes = round_up(p.log_bytes, p.fsize);
         if (p.log_bytes < 65536 || p.log_bytes > p.bytes / 2)
-            return wrong("the log has no room in the image");
+            return refused("the log has no room in the image");
         p.bytes -= p.log_bytes;
     }
     p.maxcontig = std::max(1u, transfer_bytes / p.bsize);
@@ -117,7 +115,7 @@ FailureOr<Plan> read_options(const OptionSet& o, uint64_t device_size) {
 
 FailureOr<void> place_groups(Plan& p) {
     p.size = p.bytes / p.fsize;
-    if (!p.ufs2 && p.size > INT32_MAX) return wrong("too large for formats 0 and 1");
+    if (!p.ufs2 && p.size > INT32_MAX) return refused("too large for formats 0 and 1");
     p.inopb =
         p.bsize / static_cast<uint32_t>(p.ufs2 ? sizeof(disk::Dinode2) : sizeof(disk::Dinode1));
     p.nindir = p.bsize / (p.ufs2 ? 8 : 4);
@@ -128,8 +126,8 @@ FailureOr<void> place_groups(Plan& p) {
         p.sblkno + static_cast<uint32_t>(round_up(howmany(disk::superblock_size, p.fsize), p.frag));
     p.iblkno = p.cblkno + p.frag;
     if (p.size < p.iblkno + 3 * uint64_t{p.frag})
-        return wrong(fmt::format("the image is too small: {} bytes are needed",
-                                 (p.iblkno + 3 * uint64_t{p.frag}) * p.fsize));
+        return refused(fmt::format("the image is too small: {} bytes are needed",
+                                   (p.iblkno + 3 * uint64_t{p.frag}) * p.fsize));
     const uint64_t per_block = std::max<uint64_t>(p.density * p.inopb / p.fsize, 1);
     uint64_t inode_blocks =
         p.inodes != 0 ? howmany(p.inodes, p.inopb) : (p.size - p.iblkno) / (p.frag + per_block);
@@ -152,7 +150,7 @@ FailureOr<void> place_groups(Plan& p) {
     while (inode_blocks > 1 && p.group_bytes(inode_blocks * p.inopb, fpg) > p.bsize) --inode_blocks;
     p.ipg = static_cast<uint32_t>(inode_blocks * p.inopb);
     p.fpg = static_cast<uint32_t>(fpg);
-    if (p.group_bytes(p.ipg, p.fpg) > p.bsize) return wrong("too many inodes for the block size");
+    if (p.group_bytes(p.ipg, p.fpg) > p.bsize) return refused("too many inodes for the block size");
     p.dblkno = p.iblkno + static_cast<uint32_t>(inode_blocks) * p.frag;
     if (const uint64_t last = p.size - fpg * (ncg - 1); last < p.dblkno && ncg > 1) {
         --ncg; // what is left is too little for a group
@@ -164,7 +162,7 @@ FailureOr<void> place_groups(Plan& p) {
     p.cssize = static_cast<uint32_t>(round_up(p.ncg * sizeof(disk::Csum), p.fsize));
     const uint64_t csfrags = p.cssize / p.fsize;
     if (p.dblkno + csfrags + p.frag > std::min<uint64_t>(p.fpg, p.size))
-        return wrong("the image is too small for its groups");
+        return refused("the image is too small for its groups");
     p.dsize = p.size - p.sblkno - uint64_t{p.ncg} * (p.dblkno - p.sblkno) - csfrags;
     return {};
 }

@@ -11,7 +11,7 @@ namespace rump::ffs {
 
 namespace {
 
-Failure wrong(std::string text) { return Failure(Errno::uclean, "log: " + std::move(text)); }
+Failure bad_log(std::string text) { return Failure(Errno::uclean, "log: " + std::move(text)); }
 
 std::optional<LogHeader> parse_header(ByteOrder o, std::span<const std::byte> block) {
     const auto& h = *reinterpret_cast<const disk::WapblHeader*>(block.data());
@@ -98,14 +98,14 @@ FailureOr<LogContents> Replay::run() {
     while (ring_.left() != 0) {
         const uint64_t at = ring_.at();
         const uint64_t before = ring_.left();
-        if (auto read = ring_.read(block); !read) return wrong(fmt::format("record at {}", at));
+        if (auto read = ring_.read(block); !read) return bad_log(fmt::format("record at {}", at));
         const auto& head = *reinterpret_cast<const disk::WapblBlockList*>(block.data());
         const uint32_t length = geo_.order.get(head.len);
         TRY(record(block));
         // What was consumed must be what the record says.
         if (before - ring_.left() != length)
-            return wrong(fmt::format("record at {}: its length is {}, its contents take {}", at,
-                                     length, before - ring_.left()));
+            return bad_log(fmt::format("record at {}: its length is {}, its contents take {}", at,
+                                       length, before - ring_.left()));
     }
     return std::move(out_);
 }
@@ -120,8 +120,8 @@ FailureOr<void> Replay::record(std::span<const std::byte> block) {
     case disk::wapbl_inodes:
         return inodes(block);
     default:
-        return wrong(fmt::format("record of unknown type {:#x} before {}",
-                                 geo_.order.get(head.type), ring_.at()));
+        return bad_log(fmt::format("record of unknown type {:#x} before {}",
+                                   geo_.order.get(head.type), ring_.at()));
     }
 }
 
@@ -130,7 +130,7 @@ FailureOr<void> Replay::blocks(std::span<const std::byte> block, bool revoke) {
     const auto& head = *reinterpret_cast<const disk::WapblBlockList*>(block.data());
     const uint32_t count = o.get(head.blkcount);
     if (count > (block.size() - sizeof head) / sizeof(disk::WapblBlock))
-        return wrong(fmt::format("record before {}: {} blocks", ring_.at(), count));
+        return bad_log(fmt::format("record before {}: {} blocks", ring_.at(), count));
     const auto* list = reinterpret_cast<const disk::WapblBlock*>(block.data() + sizeof head);
     const uint64_t fs_end = geo_.size << geo_.fshift;
     uint64_t total = 0;
@@ -139,7 +139,7 @@ FailureOr<void> Replay::blocks(std::span<const std::byte> block, bool revoke) {
         const uint32_t length = o.get(list[i].dlen);
         if (length == 0 || length % fs_block_ != 0 || length > disk::max_bsize ||
             daddr > fs_end / 512 || daddr * 512 + length > fs_end)
-            return wrong(
+            return bad_log(
                 fmt::format("record before {}: block {} of {} bytes", ring_.at(), daddr, length));
         total += length;
         for (uint32_t done = 0; done < length; done += unit_) {
@@ -149,15 +149,15 @@ FailureOr<void> Replay::blocks(std::span<const std::byte> block, bool revoke) {
                 continue;
             }
             const auto [offset, n] = ring_.piece(unit_);
-            if (n != unit_) return wrong("a block crosses the end of the ring");
-            if (!ring_.advance(n)) return wrong("a block lies behind the head");
+            if (n != unit_) return bad_log("a block crosses the end of the ring");
+            if (!ring_.advance(n)) return bad_log("a block lies behind the head");
             out_.blocks[home] = offset;
         }
     }
     // Blocks are padded to the log's own.
     if (const uint64_t pad = (log_block_ - total % log_block_) % log_block_;
         !revoke && pad != 0 && !ring_.advance(pad))
-        return wrong("a block lies behind the head");
+        return bad_log("a block lies behind the head");
     return {};
 }
 
@@ -166,12 +166,12 @@ FailureOr<void> Replay::inodes(std::span<const std::byte> block) {
     const auto& head = *reinterpret_cast<const disk::WapblInodeList*>(block.data());
     const uint32_t count = o.get(head.inocnt);
     if (count > (block.size() - sizeof head) / sizeof(disk::WapblInode))
-        return wrong(fmt::format("record before {}: {} inodes", ring_.at(), count));
+        return bad_log(fmt::format("record before {}: {} inodes", ring_.at(), count));
     if (o.get(head.clear) != 0) out_.inodes.clear();
     const auto* list = reinterpret_cast<const disk::WapblInode*>(block.data() + sizeof head);
     for (uint32_t i = 0; i < count; ++i) {
         const uint64_t number = o.get(list[i].number);
-        if (!geo_.is_inode(number)) return wrong(fmt::format("inode {}", number));
+        if (!geo_.is_inode(number)) return bad_log(fmt::format("inode {}", number));
         out_.inodes.push_back({number, static_cast<uint16_t>(o.get(list[i].mode))});
     }
     return {};
@@ -189,23 +189,23 @@ FailureOr<std::optional<LogHeader>> read_log_header(host::BlockDevice& device,
     LogHeader h = *first;
     if (second && second->generation > h.generation) h = *second;
     if (h.log_shift < 9 || h.log_shift > 16 || h.fs_shift < 9 || h.fs_shift > 16)
-        return wrong("block sizes in the header");
+        return bad_log("block sizes in the header");
     const uint64_t log_block = uint64_t{1} << h.log_shift;
     if (h.circ_off < 2 * log_block || h.circ_off % log_block != 0 || h.circ_off > place.length ||
         h.circ_size == 0 || h.circ_size % log_block != 0 || h.circ_size > place.length - h.circ_off)
-        return wrong("the ring lies outside of the log");
+        return bad_log("the ring lies outside of the log");
     const auto inside = [&](uint64_t at) {
         return at >= h.circ_off && at < h.circ_off + h.circ_size && at % log_block == 0;
     };
     if ((h.head != 0 || h.tail != 0) && (!inside(h.head) || !inside(h.tail)))
-        return wrong("head or tail lies outside of the ring");
+        return bad_log("head or tail lies outside of the ring");
     return std::optional(h);
 }
 
 FailureOr<LogContents> read_log(host::BlockDevice& device, const Geometry& geo) {
     ASSERT(geo.log);
     const auto header = TRY(read_log_header(device, *geo.log, geo.order));
-    if (!header) return wrong("no header");
+    if (!header) return bad_log("no header");
     Replay replay(device, geo, *header);
     return replay.run();
 }

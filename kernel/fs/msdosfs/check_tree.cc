@@ -10,10 +10,6 @@ namespace rump::msdosfs {
 
 namespace {
 
-bool is_long(const disk::DirEntry& entry) {
-    return (entry.attributes & disk::attr_long_mask) == disk::attr_long_name;
-}
-
 uint32_t first_of(const disk::DirEntry& entry, const Geometry& geometry) {
     uint32_t low = entry.first_cluster_low;
     return geometry.is_fat32() ? uint32_t{entry.first_cluster_high} << 16 | low : low;

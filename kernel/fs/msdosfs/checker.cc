@@ -10,7 +10,6 @@ namespace rump::msdosfs {
 
 namespace {
 constexpr uint64_t piece_bytes = 1u << 20;
-constexpr uint32_t fat32_mask = 0x0fffffff;
 
 template<class T>
 std::span<std::byte> bytes_of(T& object) {
@@ -21,7 +20,7 @@ std::span<std::byte> bytes_of(T& object) {
 uint32_t Checker::end_mark() const {
     return geometry_.type == FatType::fat12   ? 0xfff
            : geometry_.type == FatType::fat16 ? 0xffff
-                                              : fat32_mask;
+                                              : disk::fat32_mask;
 }
 
 Result<void> Checker::load_table() {
@@ -35,7 +34,7 @@ Result<void> Checker::load_table() {
     for (uint64_t n = 0; n < entries; n++) {
         const std::byte* at = raw.data() + n * bits / 8;
         if (bits == 32)
-            table_[n] = *reinterpret_cast<const le32*>(at) & fat32_mask;
+            table_[n] = *reinterpret_cast<const le32*>(at) & disk::fat32_mask;
         else if (bits == 16)
             table_[n] = *reinterpret_cast<const le16*>(at);
         else

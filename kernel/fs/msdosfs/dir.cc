@@ -12,10 +12,6 @@ namespace rump::msdosfs {
 
 namespace {
 
-bool is_long(const disk::DirEntry& entry) {
-    return (entry.attributes & disk::attr_long_mask) == disk::attr_long_name;
-}
-
 bool usable_name(std::string_view name) {
     return !name.empty() && name.size() <= name_max && name != "." && name != ".." &&
            name.find('/') == name.npos && name.find('\0') == name.npos;

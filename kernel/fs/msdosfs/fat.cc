@@ -16,8 +16,6 @@ using host::MutexGuard;
 
 namespace {
 
-constexpr uint32_t fat32_mask =
-    0x0fffffff; // the upper four bits belong to nobody and stay as they are
 constexpr uint32_t read_ahead_bytes = 128 * 1024;
 
 } // namespace
@@ -43,7 +41,7 @@ uint32_t FatTable::end_mark() const {
     case FatType::fat32:
         break;
     }
-    return fat32_mask;
+    return disk::fat32_mask;
 }
 
 FatEntry FatTable::classify(uint32_t raw) const {
@@ -87,7 +85,8 @@ Result<uint32_t> FatTable::raw(uint32_t number, Cursor& cursor) {
     uint64_t byte = byte_of(number);
     const std::byte* bytes = TRY(at(byte));
     if (geometry_.type == FatType::fat16) return uint32_t{*reinterpret_cast<const le16*>(bytes)};
-    if (geometry_.type == FatType::fat32) return *reinterpret_cast<const le32*>(bytes) & fat32_mask;
+    if (geometry_.type == FatType::fat32)
+        return *reinterpret_cast<const le32*>(bytes) & disk::fat32_mask;
     auto value = static_cast<uint32_t>(*bytes);
     value |= static_cast<uint32_t>(*TRY(at(byte + 1))) << 8;
     return number % 2 ? value >> 4 : value & 0xfff;
@@ -157,7 +156,7 @@ Result<void> FatTable::fill_copy(Transaction& tx, uint32_t copy, Entries entries
                 *reinterpret_cast<le16*>(&bytes[i * 2]) = static_cast<uint16_t>(value(number));
             } else {
                 auto& entry = *reinterpret_cast<le32*>(&bytes[i * 4]);
-                entry = (entry & ~fat32_mask) | (value(number) & fat32_mask);
+                entry = (entry & ~disk::fat32_mask) | (value(number) & disk::fat32_mask);
             }
         }
     }

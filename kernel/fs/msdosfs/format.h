@@ -78,6 +78,9 @@ inline constexpr uint32_t fsinfo_signature = 0x61417272;
 inline constexpr uint32_t fsinfo_trail = 0xaa550000;
 inline constexpr uint32_t fsinfo_unknown = 0xffffffff;
 
+/// The number in an entry of FAT32; the upper four bits belong to nobody and stay as they are.
+inline constexpr uint32_t fat32_mask = 0x0fffffff;
+
 /// Bits of the FAT's entry 1 on FAT16 and FAT32, set when all is well (FAT specification, 4.2).
 inline constexpr uint32_t fat16_clean = 0x8000;
 inline constexpr uint32_t fat16_no_errors = 0x4000;
@@ -114,6 +117,9 @@ inline constexpr uint8_t attr_directory = 0x10;
 inline constexpr uint8_t attr_archive = 0x20;
 inline constexpr uint8_t attr_long_name = 0x0f;
 inline constexpr uint8_t attr_long_mask = 0x3f;
+inline bool is_long(const DirEntry& entry) {
+    return (entry.attributes & attr_long_mask) == attr_long_name;
+}
 
 inline constexpr uint8_t case_lower_base = 0x08;
 inline constexpr uint8_t case_lower_extension = 0x10;
