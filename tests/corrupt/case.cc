@@ -1,12 +1,11 @@
 // What is done with an image that lies.
 #include "tests/corrupt/case.h"
 
-#include "hostshim/faulty_device.h"
 #include "hostshim/memory_device.h"
 #include "hostshim/overlay_device.h"
-#include "kernel/kern/kernel.h"
 #include "kernel/vfs/vfs_ops.h"
 #include "tests/support/tree_walk.h"
+#include "tests/support/world.h"
 
 #include <fmt/core.h>
 
@@ -17,6 +16,7 @@ namespace rump::corrupt {
 namespace {
 
 using host::BlockDevice;
+using test::lend;
 
 /// Notes what is read.
 class TracingDevice final : public BlockDevice {
@@ -40,25 +40,10 @@ private:
     Ranges read_;
 };
 
-/// A kernel whose time and randomness repeat. Its log goes nowhere, but is formatted.
-struct World {
-    World() : log([](host::LogLevel, std::string_view) {}, host::LogLevel::debug) {
-        KernelConfig config;
-        config.clock = &clock;
-        config.random = &random;
-        config.log = &log;
-        kernel = std::make_unique<Kernel>(config);
-    }
-    host::VirtualClock clock{Timespec{1000000000, 0}, 1000000};
-    host::SeededRandom random{1};
-    host::Log log;
-    std::unique_ptr<Kernel> kernel;
+/// The log goes nowhere, but is formatted.
+struct World : test::World {
+    World() : test::World([](host::LogLevel, std::string_view) {}, host::LogLevel::debug) {}
 };
-
-/// `device` for a mount to own, while it stays ours.
-std::unique_ptr<BlockDevice> lend(BlockDevice& device) {
-    return std::make_unique<host::FaultyDevice>(device);
-}
 
 Result<std::vector<std::byte>> read_path(Mount& mount, const std::string& path) {
     return test::read_all(*TRY(test::at_path(mount, path)));

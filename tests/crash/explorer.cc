@@ -1,14 +1,13 @@
 // Building crash states and judging them.
 #include "tests/crash/explorer.h"
 
-#include "hostshim/faulty_device.h"
 #include "hostshim/memory_device.h"
 #include "hostshim/overlay_device.h"
 #include "hostshim/recording_device.h"
 #include "hostshim/thread.h"
-#include "kernel/kern/kernel.h"
 #include "tests/crash/session.h"
 #include "tests/support/tree_walk.h"
+#include "tests/support/world.h"
 
 #include <fmt/core.h>
 
@@ -23,32 +22,20 @@ namespace {
 
 using host::BlockDevice;
 using host::RecordedEvent;
+using test::lend;
 using Kind = RecordedEvent::Kind;
 
 constexpr size_t complaints_kept = 20;
 
-/// A kernel whose time and randomness repeat, and whose log is kept.
-struct World {
+/// The log is kept.
+struct World : test::World {
     World()
-        : log([this](host::LogLevel, std::string_view line) { said += std::string(line) + "; "; },
-              host::LogLevel::warning) {
-        KernelConfig config;
-        config.clock = &clock;
-        config.random = &random;
-        config.log = &log;
-        kernel = std::make_unique<Kernel>(config);
-    }
-    host::VirtualClock clock{Timespec{1000000000, 0}, 1000000};
-    host::SeededRandom random{1};
+        : test::World(
+              [this](host::LogLevel, std::string_view line) { said += std::string(line) + "; "; },
+              host::LogLevel::warning) {}
+    ~World() { kernel.reset(); } // may still say something
     std::string said;
-    host::Log log;
-    std::unique_ptr<Kernel> kernel;
 };
-
-/// `device` for a mount to own, while it stays ours.
-std::unique_ptr<BlockDevice> lend(BlockDevice& device) {
-    return std::make_unique<host::FaultyDevice>(device);
-}
 
 /// One state to look at: all events before `base`, of [base, cut) what the seed says.
 struct State {

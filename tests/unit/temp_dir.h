@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 
@@ -28,5 +29,12 @@ public:
 private:
     std::string path_;
 };
+
+/// An empty file of this size, its path.
+inline std::string make_file(const TempDir& dir, const std::string& name, uint64_t size) {
+    std::ofstream(dir / name).close();
+    std::filesystem::resize_file(dir / name, size);
+    return dir / name;
+}
 
 } // namespace rump::test

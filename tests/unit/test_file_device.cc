@@ -19,6 +19,7 @@
 using namespace rump;
 using namespace rump::host;
 using Catch::Matchers::Contains;
+using rump::test::make_file;
 using rump::test::TempDir;
 
 namespace {
@@ -26,15 +27,6 @@ namespace {
 using Bytes = std::vector<std::byte>;
 constexpr FileDeviceOptions reading{.access = Access::read_only};
 constexpr FileDeviceOptions writing{.access = Access::read_write};
-
-std::string make_file(const TempDir& dir, const std::string& name, uint64_t size) {
-    std::string path = dir / name;
-    int fd = open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
-    REQUIRE(fd >= 0);
-    REQUIRE(ftruncate(fd, static_cast<off_t>(size)) == 0);
-    close(fd);
-    return path;
-}
 
 Failure refusal(const std::string& path, const FileDeviceOptions& options) {
     auto device = open_file_device(path, options);

@@ -20,20 +20,12 @@
 using namespace rump;
 using namespace rump::host;
 using Catch::Matchers::Contains;
+using rump::test::make_file;
 using rump::test::TempDir;
 
 namespace {
 
 using Bytes = std::vector<std::byte>;
-
-std::string make_file(const TempDir& dir, const std::string& name, uint64_t size) {
-    std::string path = dir / name;
-    int fd = open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
-    REQUIRE(fd >= 0);
-    REQUIRE(ftruncate(fd, static_cast<off_t>(size)) == 0);
-    close(fd);
-    return path;
-}
 
 bool run(const std::string& command) {
     return std::system((command + " >/dev/null 2>&1").c_str()) == 0;
