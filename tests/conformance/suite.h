@@ -13,9 +13,9 @@ namespace rump::conformance {
 /// Runs `body` between a mount and an unmount with check.
 void run_body(ImageKind kind, void (*body)(Fs&));
 
-/// The file system that this executable tests: the one that it was built for.
+/// The file system that this executable tests: the one that it was built for (target.cc).
 Target& target();
-/// Defined by the executable's backend_<name>.cc.
+/// Defined by the backend that the executable is linked with: backend_<name>.cc.
 std::unique_ptr<Backend> make_backend(Target& target, ImageKind kind);
 /// Why this backend cannot be run here, for the message of the skipped test; none: it can.
 std::optional<std::string> backend_unavailable();

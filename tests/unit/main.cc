@@ -1,3 +1,4 @@
-// Catch2's main, compiled once for all unit tests.
-#define CATCH_CONFIG_MAIN
-#include <catch2/catch.hpp>
+// The main of all unit tests.
+#include "tests/support/catch_runner.h"
+
+int main(int argc, char** argv) { return rump::test::run_cases(argc, argv); }
