@@ -41,9 +41,11 @@ bool keeps_setid(std::span<const std::byte> message, bool killpriv_v2) {
 } // namespace
 
 /// The vnode stays locked until the host has the bytes: a pipe holds the pages of the device's file
-/// themselves, and the blocks must not become another file's meanwhile.
+/// themselves, and the blocks must not become another file's meanwhile. Once it has them, it may
+/// forget the file.
 Result<bool> Adapter::reply_spliced(fuse_req_t req, Vnode& vnode, uint64_t offset, size_t size) {
     bool answered = false;
+    const VnodeRef held = VnodeRef::to(vnode);
     TRY(vfs::with_extents(vnode, offset, size, [&](const ExtentList& extents) -> Result<void> {
         if (extents.empty() || extents.size() > splice_extents) return {};
         FileRanges ranges = {};

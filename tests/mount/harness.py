@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 NOBODY = 65534
@@ -126,7 +127,30 @@ class Scratch:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self.end_daemons()
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def end_daemons(self):
+        """Those that a failed test left: they end as their mount is gone, unless they hang."""
+        end = time.monotonic() + 30
+        while left := self.daemons():
+            if time.monotonic() > end:
+                for process in left:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGKILL)
+                return
+            time.sleep(0.02)
+
+    def daemons(self):
+        """Processes of a program of ours that were told of a file in this folder."""
+        found = []
+        for entry in os.listdir("/proc"):
+            with contextlib.suppress(OSError):
+                with open(f"/proc/{entry}/cmdline", "rb") as words:
+                    program, *arguments = os.fsdecode(words.read()).split("\0")
+                if os.path.basename(program).startswith("rump_") and any(self.path in a for a in arguments):
+                    found.append(int(entry))
+        return found
 
     def mounts(self):
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:

@@ -1,5 +1,6 @@
 # Reads that go from the image's file to the host past the daemon's memory: every byte in its place, and
 # an error where the image has none.
+import concurrent.futures
 import errno
 import os
 import random
@@ -7,6 +8,7 @@ import sys
 
 from harness import check, errno_is, fuse_mount, has_daemon, main, make_ext2, run, ukfs
 
+READ_LAST = 32 << 10 # bytes
 SECTORS_BEFORE = 63 # the image in a disk, where no page of the host's begins with a block
 
 
@@ -92,6 +94,28 @@ def test_an_image_that_lost_its_end(scratch):
                     while piece := file.read(1 << 18):
                         check(set(piece) == {1}, f"{daemon}: something in place of an error")
             os.truncate(disk, whole)
+
+
+def read_as_it_goes(where, name, rounds):
+    """The last that is read of a file is read while it is closed and gone."""
+    contents = os.urandom(READ_LAST)
+    for _ in range(rounds):
+        file = os.open(f"{where}/{name}", os.O_RDWR | os.O_CREAT)
+        os.write(file, contents)
+        os.fsync(file)
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED) # else the host has it
+        os.unlink(f"{where}/{name}")
+        check(os.pread(file, READ_LAST, 0) == contents, name)
+        os.close(file)
+
+
+def test_files_that_end_with_their_last_read(scratch):
+    where = scratch.folder("mnt")
+    for daemon, disk, option in disks(scratch):
+        with fuse_mount(scratch, daemon, disk, options=[option, "strictatime"], mountpoint=where):
+            with concurrent.futures.ThreadPoolExecutor() as readers:
+                for done in [readers.submit(read_as_it_goes, where, f"file{i}", 300) for i in range(3)]:
+                    done.result()
 
 
 if __name__ == "__main__":
