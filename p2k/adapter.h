@@ -17,6 +17,7 @@
 #include "kernel/vfs/vfs_ops.h"
 #include "p2k/fuse.h"
 #include "p2k/fuse_statx.h"
+#include "p2k/late_errors.h"
 #include "p2k/node_table.h"
 
 #include <new>
@@ -134,6 +135,7 @@ private:
     RequestHost& host_;
     const AdapterOptions options_;
     NodeTable nodes_;
+    LateErrors late_errors_;
 
     // set by init(), before any other request
     bool no_open_ = false;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 namespace rump::p2k {
@@ -111,6 +112,7 @@ Result<size_t> Adapter::write_back_append(Vnode& vnode, uint64_t offset,
 
 void Adapter::Requests::write(fuse_req_t req, fuse_ino_t id, const char* bytes, size_t size,
                               off_t at, fuse_file_info* file) {
+    bool again = false;
     answer(req, [&](Adapter& self) -> Result<void> {
         if (at < 0) return Errno::inval;
         const auto offset = static_cast<uint64_t>(at);
@@ -121,6 +123,12 @@ void Adapter::Requests::write(fuse_req_t req, fuse_ino_t id, const char* bytes, 
             auto written = self.write_back(vnode, offset, data);
             if (!written.ok() && written.error() == Errno::perm)
                 written = self.write_back_append(vnode, offset, data);
+            const bool rerun = !std::exchange(again, true) && !written.ok() &&
+                               written.error() == Errno::nospc; // by answer()
+            if (!written.ok() && !rerun && LateErrors::concerns(written.error())) {
+                self.late_errors_.note(vnode, written.error());
+                self.host_.forget_attributes(id);
+            }
             fuse_reply_write(req, TRY(std::move(written)));
             return {};
         }

@@ -41,9 +41,15 @@ void Adapter::Requests::forget_multi(fuse_req_t req, size_t count, fuse_forget_d
     fuse_reply_none(req);
 }
 
-void Adapter::Requests::getattr(fuse_req_t req, fuse_ino_t id, fuse_file_info*) {
+void Adapter::Requests::getattr(fuse_req_t req, fuse_ino_t id, fuse_file_info* file) {
     answer(req, [&](Adapter& self) -> Result<void> {
-        return self.reply_attr(req, TRY(vfs::getattr(*TRY(self.node(id)))));
+        Vnode& vnode = *TRY(self.node(id));
+        if (file) // asked for a write
+            if (const auto late = self.late_errors_.take(vnode)) {
+                fuse_reply_err(req, to_int(*late));
+                return {};
+            }
+        return self.reply_attr(req, TRY(vfs::getattr(vnode)));
     });
 }
 

@@ -125,7 +125,7 @@ Result<size_t> write(Vnode& vnode, uint64_t offset, std::span<const std::byte> d
 
 Result<size_t> write_back(Vnode& vnode, uint64_t offset, std::span<const std::byte> data,
                           FunctionRef<Cred(const Attr&)> payer) {
-    // Of a page across the format's limit nothing: a short answer is no error to a cache.
+    // Of a page across the format's limit nothing.
     const uint64_t limit = vnode.mount().traits().max_file_size;
     if (offset > limit || data.size() > limit - offset) return Errno::fbig;
     TRY(check_file(vnode));
@@ -138,11 +138,19 @@ Result<size_t> write_back(Vnode& vnode, uint64_t offset, std::span<const std::by
         if (!(attr.flags & (immutable_flags | append_flags)))
             done = TRY(overwrite(vnode, offset, data));
     }
-    if (!done)
-        return write_anywhere(
-            vnode, offset,
-            {.data = data, .cred = payer(attr), .keep_setid = true, .keep_times = true});
-    TRY(settle(vnode.mount(), attr.flags, file_flag::sync));
+    if (done) {
+        TRY(settle(vnode.mount(), attr.flags, file_flag::sync));
+        return data.size();
+    }
+    const Cred owner = payer(attr);
+    for (size_t written = 0; written < data.size();) {
+        uint64_t at = offset + written;
+        written += TRY(write_anywhere(vnode, at,
+                                      {.data = data.subspan(written),
+                                       .cred = owner,
+                                       .keep_setid = true,
+                                       .keep_times = true}));
+    }
     return data.size();
 }
 

@@ -78,7 +78,8 @@ Result<size_t> write(Vnode& vnode, uint64_t offset, std::span<const std::byte> d
                      const Cred& cred, bool keep_setid = false);
 /// The same for bytes that somebody wrote earlier into a cache above us, which keeps mtime and
 /// ctime and hands them over by setattr: they stay as they are, and so do set-id bits. `payer`: of
-/// the file's attributes, whose the space is that it may take.
+/// the file's attributes, whose the space is that it may take. All of `data` or an error: a cache
+/// asks no second time. Some of it may be there then.
 Result<size_t> write_back(Vnode& vnode, uint64_t offset, std::span<const std::byte> data,
                           FunctionRef<Cred(const Attr&)> payer);
 /// Writes at the end of the file in one step; the offset where it went.

@@ -235,6 +235,35 @@ def make_ext2(path, megabytes=16, *more):
     return path
 
 
+def make_fat(path, megabytes=16):
+    with open(path, "wb") as image:
+        image.truncate(megabytes << 20)
+    run(["mkfs.vfat", path])
+    return path
+
+
+def make_exfat(path, megabytes=16):
+    with open(path, "wb") as image:
+        image.truncate(megabytes << 20)
+    run(["mkfs.exfat", path])
+    return path
+
+
+def make_ffs(path, megabytes=16):
+    run([ukfs(), "newfs", "-t", "ffs", "--size", f"{megabytes}M", path])
+    run([ukfs(), "chown", path, f"{os.geteuid()}:{os.getegid()}", "/"])
+    return path
+
+
+def image_daemons(scratch):
+    """Each daemon with a fresh image of its type and the outside check, or ours where there is none."""
+    for daemon, make, check_with in (("rump_ext2fs", make_ext2, ["e2fsck", "-fn"]),
+                                     ("rump_exfat", make_exfat, ["fsck.exfat", "-n"]),
+                                     ("rump_ffs", make_ffs, [ukfs(), "check", "-f"]),
+                                     ("rump_msdos", make_fat, ["fsck.vfat", "-n"])):
+        yield daemon, make(scratch.file(daemon + ".img")), check_with
+
+
 @contextlib.contextmanager
 def programs_for_all():
     """Copies, when the build lies where another user cannot go."""
