@@ -121,7 +121,17 @@ void Adapter::Requests::rename(fuse_req_t req, fuse_ino_t parent, const char* na
         }
         Vnode& from = *TRY(self.node(parent));
         Vnode& to = *TRY(self.node(to_parent));
-        TRY(vfs::rename(from, name, to, to_name, mode, self.cred(req)));
+        if (self.mount_.traits().owners) {
+            TRY(vfs::rename(from, name, to, to_name, mode, self.cred(req)));
+        } else {
+            // Modes are not stored: the name may say what is executable, which the host cannot
+            // know.
+            const VnodeRef moved = TRY(vfs::lookup(from, name, self.cred(req)));
+            const uint32_t before = TRY(vfs::getattr(*moved)).mode;
+            TRY(vfs::rename(from, name, to, to_name, mode, self.cred(req)));
+            if (TRY(vfs::getattr(*moved)).mode != before)
+                self.host_.forget_attributes(self.nodes_.id_of(moved->number()));
+        }
         fuse_reply_err(req, 0);
         return {};
     });

@@ -62,7 +62,7 @@ constexpr std::string_view shown_options[] = {"user_id", "group_id", "max_read",
 
 bool ignored(std::string_view name) {
     return contains(ignored_options, name) || name.starts_with("x-") || name.starts_with("X-") ||
-           name == "comment";
+           name == "comment" || name == "uhelper";
 }
 
 DaemonError usage(std::string text) { return {ExitCode::usage, std::move(text)}; }

@@ -92,9 +92,12 @@ FailureOr<void> OptionSet::set(std::span<const OptionSpec> specs, std::string_vi
     for (const OptionSpec& s : specs)
         if (s.name == name) spec = &s;
     if (!spec) return Failure(Errno::inval, fmt::format("unknown option \"{}\"", name));
-    if (spec->kind == OptionSpec::Kind::flag && value)
-        return Failure(Errno::inval, fmt::format("option \"{}\" takes no value", name));
-    if (spec->kind != OptionSpec::Kind::flag && (!value || value->empty()))
+    const bool flag = spec->kind == OptionSpec::Kind::flag;
+    if (flag && value && (value->empty() || *value != spec->argument))
+        return Failure(Errno::inval,
+                       fmt::format("option \"{}\" takes no value{}{}", name,
+                                   spec->argument.empty() ? "" : " but ", spec->argument));
+    if (!flag && (!value || value->empty()))
         return Failure(Errno::inval,
                        fmt::format("option \"{}\" needs {}: {}={}", name, kind_name(spec->kind),
                                    name, spec->argument.empty() ? "VALUE" : spec->argument));

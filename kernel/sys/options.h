@@ -18,7 +18,7 @@ struct OptionSpec {
     enum class Kind : uint8_t { flag, text, number, size, octal };
     std::string_view name;
     Kind kind;
-    std::string_view argument; // for --help: "BYTES"; empty for a flag
+    std::string_view argument; // for --help: "BYTES"; the value that a flag may have
     std::string_view help;
 };
 

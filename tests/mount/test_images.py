@@ -72,6 +72,25 @@ def test_the_read_only_attribute_is_seen_as_a_mode(scratch):
                 equal(stat.S_IMODE(os.stat(where + "/a").st_mode), mode, daemon)
 
 
+def test_options_of_desktops_and_installers(scratch):
+    own = f"uid={os.geteuid()},gid={os.getegid()},"
+    where = scratch.folder()
+    for daemon, make, options in (
+            ("rump_msdos", make_fat, "uhelper=udisks2,shortname=mixed,utf8=1,showexec,flush,errors=remount-ro"),
+            ("rump_msdos", make_fat, "fmask=0022,dmask=0022,codepage=437,iocharset=ascii,shortname=mixed,utf8"),
+            ("rump_exfat", make_exfat, "uhelper=udisks2,iocharset=utf8,errors=remount-ro")):
+        image = make(scratch.file("image"))
+        with fuse_mount(scratch, daemon, image, options=[own + options], mountpoint=where):
+            name = "größe.txt"
+            with open(f"{where}/{name}", "wb") as file:
+                file.write(b"12")
+            equal(os.listdir(where), [name], options)
+            program = "showexec" not in options
+            equal(os.access(f"{where}/{name}", os.X_OK), program, options)
+            os.rename(f"{where}/{name}", where + "/größe.exe")
+            equal(stat.S_IMODE(os.stat(where + "/größe.exe").st_mode), 0o755, options)
+
+
 def test_images_that_are_none(scratch):
     where = scratch.folder()
     for daemon, image, _ in image_daemons(scratch):

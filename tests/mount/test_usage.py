@@ -49,7 +49,9 @@ def test_wrong_options(scratch):
     # Before the image is looked at.
     for daemon, option in (("rump_ext2fs", "resuid=4294967295"), ("rump_ext2fs", "resgid=x"),
                            ("rump_msdos", "codepage=nonsense"), ("rump_msdos", "shortname=x"),
-                           ("rump_msdos", "time_offset=1441"), ("rump_exfat", "time_offset=7")):
+                           ("rump_msdos", "time_offset=1441"), ("rump_exfat", "time_offset=7"),
+                           ("rump_msdos", "utf8=0"), ("rump_msdos", "iocharset=koi8-r"),
+                           ("rump_exfat", "iocharset=koi8-r")):
         if has_daemon(daemon):
             refused([tool(daemon), "-o", option, "none.img", where], 1, option.split("=")[0])
     equal(mounted(where), None, "nothing mounted")

@@ -220,6 +220,38 @@ TEST_CASE("case bits say what needs no long name, by the style") {
     }
 }
 
+TEST_CASE("with showexec, the names of files say what is executable") {
+    Disk disk;
+    auto mode = [](Mount& mount, const char* name) {
+        return vfs::getattr(**lookup(mount, name))->mode;
+    };
+    const char* const programs[] = {"run.exe", "A long name.Com", "x.bat"};
+    const char* const others[] = {"notes.txt", "exe", "a.ex"};
+
+    Mount& plain = disk.mount();
+    for (const auto& names : {programs, others})
+        for (const char* name : std::span(names, 3)) REQUIRE(create(plain, name).ok());
+    CHECK(mode(plain, "notes.txt") == 0555);
+    disk.unmount(plain);
+
+    Mount& mount = disk.mount({{"showexec", std::nullopt}});
+    for (const char* name : programs) CHECK(mode(mount, name) == 0555);
+    for (const char* name : others) CHECK(mode(mount, name) == 0444);
+    CHECK(vfs::getattr(**mount.root())->mode == 0755);
+
+    auto rename = [&](const char* from, const char* to) {
+        return vfs::rename(**mount.root(), from, **mount.root(), to, vfs::RenameMode::replace,
+                           Cred::superuser());
+    };
+    REQUIRE(rename("notes.txt", "notes.exe").ok());
+    CHECK(mode(mount, "notes.exe") == 0555);
+    REQUIRE(rename("run.exe", "exe").ok());
+    CHECK(mode(mount, "exe") == 0444);
+    REQUIRE(create(mount, "new.com").ok());
+    CHECK(mode(mount, "new.com") == 0555);
+    disk.unmount(mount);
+}
+
 TEST_CASE("code pages decide which letters short names have") {
     struct Page {
         const char* page;

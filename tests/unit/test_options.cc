@@ -23,13 +23,14 @@ TEST_CASE("sizes are numbers with a power of 1024 behind them") {
 
 TEST_CASE("options are checked against what the file system declares") {
     using Kind = OptionSpec::Kind;
-    const OptionSpec specs[] = {{"fast", Kind::flag, "", ""},
-                                {"label", Kind::text, "NAME", ""},
-                                {"count", Kind::number, "N", ""},
-                                {"size", Kind::size, "BYTES", ""},
-                                {"mode", Kind::octal, "MODE", ""}};
+    const OptionSpec specs[] = {
+        {"fast", Kind::flag, "", ""},      {"utf8", Kind::flag, "1", ""},
+        {"label", Kind::text, "NAME", ""}, {"count", Kind::number, "N", ""},
+        {"size", Kind::size, "BYTES", ""}, {"mode", Kind::octal, "MODE", ""}};
     OptionSet set;
     REQUIRE(set.set(specs, "fast", std::nullopt).ok());
+    REQUIRE(set.set(specs, "utf8", std::nullopt).ok());
+    REQUIRE(set.set(specs, "utf8", "1").ok());
     REQUIRE(set.set(specs, "label", "a b").ok());
     REQUIRE(set.set(specs, "count", "0x1f").ok());
     REQUIRE(set.set(specs, "size", "4k").ok());
@@ -47,6 +48,7 @@ TEST_CASE("options are checked against what the file system declares") {
 
     const std::pair<const char*, std::optional<std::string_view>> refused[] = {
         {"slow", std::nullopt}, {"fast", "1"},     {"label", std::nullopt},
+        {"fast", ""},           {"utf8", "0"},     {"utf8", ""},
         {"label", ""},          {"count", "many"}, {"count", ""},
         {"size", "4x"},         {"mode", "8"},     {"count", "99999999999999999999"}};
     for (auto [name, value] : refused) {

@@ -28,7 +28,15 @@ Options parse_options(const MountOptions& mount) {
     options.discard = set.has("discard");
     options.list_attributes = set.has("showattr");
     options.system_immutable = set.has("sys_immutable");
+    options.show_executables = set.has("showexec");
     return options;
+}
+
+FailureOr<void> check_charset(const OptionSet& set) {
+    const std::string charset = set.text("iocharset", "utf8");
+    if (charset == "utf8" || set.has("utf8")) return {};
+    return Failure(Errno::inval,
+                   fmt::format("iocharset={}: names are always UTF-8; add utf8", charset));
 }
 
 FailureOr<int> parse_time_offset(const OptionSet& set, int from, int to, int step) {

@@ -27,9 +27,12 @@ struct Options {
     bool discard = false;
     bool list_attributes = false;
     bool system_immutable = false;
+    bool show_executables = false;
 };
 /// All but the time's offset, of which each format can store others.
 Options parse_options(const MountOptions& mount);
+/// `iocharset=` and `utf8` may say that names are UTF-8, which they are.
+FailureOr<void> check_charset(const OptionSet& set);
 /// `time_offset=`: minutes within [from, to], a multiple of `step`; 0 when it is not given.
 FailureOr<int> parse_time_offset(const OptionSet& set, int from, int to, int step);
 /// Tells the log what was found at mounting: why the boot sector's backup is used, an unclean
@@ -56,17 +59,19 @@ private:
 
 /// What parse_options() reads, and a format's own. For mount_options().
 template<size_t N>
-constexpr std::array<OptionSpec, N + 6> with_options(const std::array<OptionSpec, N>& own) {
+constexpr std::array<OptionSpec, N + 8> with_options(const std::array<OptionSpec, N>& own) {
     using Kind = OptionSpec::Kind;
-    std::array<OptionSpec, N + 6> all{{
+    std::array<OptionSpec, N + 8> all{{
         {"fmask", Kind::octal, "MASK", "permissions that files lack (022)"},
         {"dmask", Kind::octal, "MASK", "permissions that directories lack (022)"},
         {"quiet", Kind::flag, "", "owners and set-id bits are ignored, not refused"},
         {"discard", Kind::flag, "", "tell the device which clusters become free"},
+        {"utf8", Kind::flag, "1", "names are UTF-8 (they always are)"},
+        {"iocharset", Kind::text, "NAME", "utf8; others are taken only beside utf8"},
         {"showattr", Kind::flag, "", "list the attribute user.dos.attrib"},
         {"sys_immutable", Kind::flag, "", "files with the system attribute are immutable"},
     }};
-    std::copy(own.begin(), own.end(), all.begin() + 6);
+    std::copy(own.begin(), own.end(), all.begin() + 8);
     return all;
 }
 

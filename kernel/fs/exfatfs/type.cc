@@ -61,7 +61,7 @@ public:
 
     FailureOr<void> check_mount_options(const OptionSet& options) const override {
         TRY(utc_offset(options));
-        return {};
+        return clusters::check_charset(options);
     }
 
     FailureOr<std::unique_ptr<Mount>> mount(Kernel& kernel, MountArgs args) const override {

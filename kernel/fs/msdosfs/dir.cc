@@ -214,6 +214,7 @@ Result<Directory::Made> Directory::insert(Transaction& tx, const NameUnits& name
     }
     auto position = TRY(node_.directory_position(uint64_t{made.slot} * disk::dirent_size));
     result.position = made.position = *position;
+    result.entry = made.raw;
     result.never_used =
         made.slot >= end && !volume_.space.numbers.recycled(volume_.unit_of(*position));
 

@@ -42,9 +42,10 @@ public:
     Result<bool> find(std::u16string_view folded, Entry& out);
 
     struct Made {
-        uint64_t position; // of the short entry
-        bool never_used;   // no file was there since mounting
-        Buf sector;        // that holds it
+        disk::DirEntry entry; // the short one
+        uint64_t position;
+        bool never_used; // no file was there since mounting
+        Buf sector;      // that holds it
     };
     /// Makes an entry of this name, which is not there, with the rest of `entry` as it is. ENOSPC,
     /// EIO, EUCLEAN; EAGAIN: the epoch wants another order, commit it.

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 
 namespace rump::msdosfs {
 
@@ -84,6 +85,13 @@ Node::Node(Volume& volume, InodeNumber number, uint64_t position, const disk::Di
     cut_ = size_ == 0 && chain_.first();
 }
 
+/// What DOS would run, with `showexec`; else everything.
+bool Node::executable() const {
+    if (directory_ || !volume_.space.options.show_executables) return true;
+    std::string_view extension(reinterpret_cast<const char*>(&entry_.name[8]), 3);
+    return extension == "EXE" || extension == "COM" || extension == "BAT";
+}
+
 Attr Node::attr() {
     const clusters::Options& options = volume_.space.options;
     MutexGuard guard(mutex_);
@@ -96,6 +104,7 @@ Attr Node::attr() {
     bool read_only = (entry_.attributes & disk::attr_read_only) && !directory_;
     attr.mode =
         (read_only ? 0555 : 0777) & ~(directory_ ? options.directory_mask : options.file_mask);
+    if (!executable()) attr.mode &= ~0111u;
     attr.nlink = unlinked() ? 0 : 1;
     uint32_t clusters = volume_.geometry.clusters_for(size_);
     if (directory_) clusters = chain_.known();
@@ -137,13 +146,21 @@ void Node::edit(const clusters::EntryChange& change) {
     if (change.created) stamp_created(entry_, *change.created, utc);
 }
 
-void Node::move_to(Transaction& tx, uint64_t position) {
+void Node::set_name(const disk::DirEntry& from) {
+    std::copy_n(from.name, sizeof from.name, entry_.name);
+    entry_.case_bits = from.case_bits;
+}
+
+void Node::move_to(Transaction& tx, uint64_t position, const disk::DirEntry& made) {
     MutexGuard guard(mutex_);
     uint64_t before = std::exchange(position_, position);
+    const disk::DirEntry entry_before = entry_;
+    set_name(made);
     space_.numbers.moved(number_, before, position);
-    tx.on_abort([this, before, position] {
+    tx.on_abort([this, before, position, entry_before] {
         MutexGuard undo_guard(mutex_);
         position_ = before;
+        set_name(entry_before);
         space_.numbers.moved(number_, position, before);
     });
 }
@@ -155,12 +172,8 @@ Result<void> Node::store(Transaction& tx) {
     }
     Buf sector = TRY(space_.sector_at(position_));
     host::ExclusiveGuard guard(space_.entries);
-    // The name is the directory's business: it may have changed since this copy was made.
-    auto& target = tx.modify_as<disk::DirEntry>(sector, position_ % volume_.geometry.sector_size,
-                                                WritePhase::directory);
-    std::copy_n(target.name, sizeof target.name, entry_.name);
-    entry_.case_bits = target.case_bits;
-    target = entry_;
+    tx.modify_as<disk::DirEntry>(sector, position_ % volume_.geometry.sector_size,
+                                 WritePhase::directory) = entry_;
     return {};
 }
 

@@ -29,8 +29,9 @@ public:
     Attr attr() override;
     uint16_t attributes() override;
     disk::DirEntry entry();
-    /// The entry moved to another place. Within a transaction, which undoes it when it fails.
-    void move_to(Transaction& tx, uint64_t position);
+    /// The entry moved to another place, and has the name that `made` has. Within a transaction,
+    /// which undoes it when it fails.
+    void move_to(Transaction& tx, uint64_t position, const disk::DirEntry& made);
     /// The first cluster of a directory as ".." of its children names it: 0 for a root.
     uint32_t dotdot_cluster();
     /// Also of the root of FAT12 and FAT16, which is no chain and cannot grow.
@@ -43,6 +44,8 @@ public:
 private:
     uint64_t position_locked() const override REQUIRES(mutex_) { return position_; }
     void edit(const clusters::EntryChange& change) override REQUIRES(mutex_);
+    void set_name(const disk::DirEntry& from) REQUIRES(mutex_);
+    bool executable() const REQUIRES(mutex_);
     Result<void> store(Transaction& tx) override REQUIRES(mutex_);
 
     Volume& volume_;

@@ -101,7 +101,7 @@ Result<void> MsdosVnode::replace(Transaction& tx, const RenameArgs& args) {
     TRY(from.erase(tx, old_entry));
     from.note_gone(old_entry, old_sector);
     target.set_unlinked(tx);
-    source.move_to(tx, new_entry.position);
+    source.move_to(tx, new_entry.position, moved);
     if (source.is_directory() && &args.to_dir != this)
         TRY(set_parent(tx, source, to_dir, new_sector, old_sector));
     return {};
@@ -130,7 +130,7 @@ Result<void> MsdosVnode::move(Transaction& tx, const RenameArgs& args) {
     auto made = TRY(to.insert(tx, name, source.entry(), place));
     if (!erase_first) TRY(from.erase(tx, old_entry));
     from.note_gone(old_entry, old_sector);
-    source.move_to(tx, made.position);
+    source.move_to(tx, made.position, made.entry);
     if (source.is_directory() && &args.to_dir != this)
         TRY(set_parent(tx, source, to_dir, made.sector, old_sector));
     return {};

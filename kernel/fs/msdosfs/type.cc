@@ -74,9 +74,10 @@ public:
 
     std::span<const OptionSpec> mount_options() const override {
         using Kind = OptionSpec::Kind;
-        static constexpr auto specs = clusters::with_options<4>({{
+        static constexpr auto specs = clusters::with_options<5>({{
             {"codepage", Kind::text, "N", "code page of short names: 437, 850, 866, utf8 … (437)"},
             {"shortname", Kind::text, "STYLE", "lower, win95, winnt or mixed (winnt)"},
+            {"showexec", Kind::flag, "", "of files, only .exe, .com and .bat are executable"},
             {"utc", Kind::flag, "", "time stamps are UTC (the default)"},
             {"time_offset", Kind::text, "MINUTES", "time stamps are so far east of UTC"},
         }});
@@ -116,7 +117,7 @@ public:
     FailureOr<void> check_mount_options(const OptionSet& options) const override {
         TRY(parse_names(options));
         TRY(utc_offset(options));
-        return {};
+        return clusters::check_charset(options);
     }
 
     FailureOr<std::unique_ptr<Mount>> mount(Kernel& kernel, MountArgs args) const override {

@@ -33,7 +33,7 @@ Result<VnodeRef> MsdosVnode::make(Name name, disk::DirEntry entry, Transaction& 
     auto made = TRY(Directory(node()).insert(tx, units, entry, {}));
     if (child) TRY(tx.order(*child, made.sector));
     InodeNumber number = new_number(tx, made.position, made.never_used);
-    auto made_node = std::make_shared<Node>(volume(), number, made.position, entry);
+    auto made_node = std::make_shared<Node>(volume(), number, made.position, made.entry);
     made_node->made_in = volume().space.frees.epoch();
     return msdos_mount().insert_vnode(std::move(made_node));
 }
