@@ -71,6 +71,7 @@ std::string ffs_findings(host::BlockDevice& device, bool repair) {
     for (const Finding& f : report->findings)
         if (f.severity != Finding::Severity::note && !(repair && f.repaired))
             out += f.code + ": " + f.place + ": " + f.message + "\n";
+    if (report->blocks_used > report->blocks_total) out += "more blocks are used than there are\n";
     return out;
 }
 

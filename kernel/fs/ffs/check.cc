@@ -292,7 +292,7 @@ FailureOr<CheckReport> check_volume(host::BlockDevice& device, const CheckOption
         return checker.finish();
     };
     if (auto done = run(); !done) return Failure(done.error(), "the image cannot be read");
-    report.blocks_total = geo.dsize;
+    report.blocks_total = geo.size;
     return report;
 }
 
