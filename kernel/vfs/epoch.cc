@@ -156,6 +156,7 @@ void Epoch::stage_dirty_blocks(Staging& staging) {
                 f != index.end() && t != index.end())
                 staging.blocks[t->second].after.push_back(f->second);
     followers_.clear();
+    waiting_.clear();
 }
 
 void Epoch::put_back(Staging& staging) {
@@ -167,34 +168,40 @@ void Epoch::put_back(Staging& staging) {
         for (uint32_t first : then.after) {
             const uint64_t before = staging.blocks[first].offset;
             // The open epoch may want it the other way round; then what is newer counts.
-            if (!precedes(then.offset, before)) followers_[before].push_back(then.offset);
+            if (!precedes(then.offset, before)) follow(before, then.offset);
         }
 }
 
+/// A file that grows makes long chains, each new block before the last one: nothing precedes the
+/// new one, and the chain is not walked.
 bool Epoch::precedes(uint64_t one, uint64_t other) {
+    if (one == other) return true;
+    if (!waiting_.contains(other)) return false;
     std::vector<uint64_t> to_visit{one};
-    std::vector<uint64_t> seen;
+    std::unordered_set<uint64_t> seen;
     while (!to_visit.empty()) {
         const uint64_t at = to_visit.back();
         to_visit.pop_back();
         if (at == other) return true;
-        if (std::find(seen.begin(), seen.end(), at) != seen.end()) continue;
-        seen.push_back(at);
+        if (!seen.insert(at).second) continue;
         if (auto it = followers_.find(at); it != followers_.end())
             to_visit.insert(to_visit.end(), it->second.begin(), it->second.end());
     }
     return false;
 }
 
+void Epoch::follow(uint64_t first, uint64_t then) {
+    auto& list = followers_[first];
+    if (std::find(list.begin(), list.end(), then) == list.end()) list.push_back(then);
+    waiting_.insert(then);
+}
+
 Result<void> Transaction::order(Buf& first, Buf& then) {
     ASSERT(epoch_);
     if (first == then || !epoch_->journal_ || !epoch_->journal_->ordered()) return {};
     MutexGuard guard(epoch_->order_mutex_);
-    auto& followers = epoch_->followers_;
     if (epoch_->precedes(then.offset(), first.offset())) return Errno::again;
-    auto& list = followers[first.offset()];
-    if (std::find(list.begin(), list.end(), then.offset()) == list.end())
-        list.push_back(then.offset());
+    epoch_->follow(first.offset(), then.offset());
     return {};
 }
 

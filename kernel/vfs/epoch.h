@@ -11,6 +11,7 @@
 #include <atomic>
 #include <memory>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace rump {
@@ -55,6 +56,7 @@ private:
     void put_back(Staging& staging);
     /// Does the block at `one` have to be on the device before the one at `other`?
     bool precedes(uint64_t one, uint64_t other) REQUIRES(order_mutex_);
+    void follow(uint64_t first, uint64_t then) REQUIRES(order_mutex_);
     void close() NO_THREAD_SAFETY_ANALYSIS;
 
     // constant after mounting
@@ -77,6 +79,7 @@ private:
     // order() within the open epoch, by offset of blocks: first -> those that wait for it
     host::Mutex order_mutex_{host::Rank::journal};
     std::unordered_map<uint64_t, std::vector<uint64_t>> followers_ GUARDED_BY(order_mutex_);
+    std::unordered_set<uint64_t> waiting_ GUARDED_BY(order_mutex_); // all that follow
 };
 
 } // namespace rump
