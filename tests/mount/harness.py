@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
 
 NOBODY = 65534
@@ -132,14 +131,12 @@ class Scratch:
 
     def end_daemons(self):
         """Those that a failed test left: they end as their mount is gone, unless they hang."""
-        end = time.monotonic() + 30
-        while left := self.daemons():
-            if time.monotonic() > end:
-                for process in left:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(process, signal.SIGKILL)
-                return
-            time.sleep(0.02)
+        try:
+            wait_until(lambda: not self.daemons(), "the daemons end")
+        except Failure:
+            for process in self.daemons():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
 
     def daemons(self):
         """Processes of a program of ours that were told of a file in this folder."""
@@ -235,18 +232,15 @@ def make_ext2(path, megabytes=16, *more):
     return path
 
 
-def make_fat(path, megabytes=16):
+def make_fat(path, megabytes=16, program="mkfs.vfat"):
     with open(path, "wb") as image:
         image.truncate(megabytes << 20)
-    run(["mkfs.vfat", path])
+    run([program, path])
     return path
 
 
 def make_exfat(path, megabytes=16):
-    with open(path, "wb") as image:
-        image.truncate(megabytes << 20)
-    run(["mkfs.exfat", path])
-    return path
+    return make_fat(path, megabytes, "mkfs.exfat")
 
 
 def make_ffs(path, megabytes=16):
