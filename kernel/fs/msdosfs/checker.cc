@@ -64,7 +64,7 @@ Result<void> Checker::compare_copies() {
     if (!geometry_.mirrored) return {};
     uint64_t used = std::min<uint64_t>(
         geometry_.fat_size, (table_.size() * static_cast<unsigned>(geometry_.type) + 7) / 8);
-    std::vector<std::byte> a(piece_bytes), b(piece_bytes);
+    std::vector<std::byte> a(std::min(piece_bytes, used)), b(a.size());
     for (uint32_t copy = 1; copy < geometry_.fat_count; copy++) {
         bool differs = false;
         for (uint64_t at = 0; at < used && !differs; at += piece_bytes) {
