@@ -4,11 +4,12 @@
 #include "tests/conformance/borrowed_device.h"
 #include "tests/conformance/process.h"
 #include "tests/conformance/targets.h"
+#include "tests/support/memory_file.h"
 
 #include "kernel/kern/kernel.h"
 #include "kernel/vfs/namei.h"
 
-#include "hostshim/memory_device.h"
+#include "hostshim/overlay_device.h"
 
 #include <cstring>
 #include <stdexcept>
@@ -330,13 +331,10 @@ private:
         if (!device_) return;
         check_with_ours(target_, *device_);
         if (target_.checkers().empty()) return;
-        TemporaryDirectory scratch;
-        const std::string file = scratch.path() + "/image";
-        std::vector<std::byte> bytes(device_->size());
-        if (!device_->read(0, bytes).ok()) throw std::runtime_error("cannot read the device");
-        write_host_file(file, bytes);
+        test::MemoryFile file(device_->size());
+        if (!file.take_from(*device_)) throw std::runtime_error("cannot read the device");
         for (std::vector<std::string> command : target_.checkers()) {
-            command.push_back(file);
+            command.push_back(file.path());
             if (const Exit exit = run(command); exit.code != 0)
                 throw std::runtime_error(joined(command) + ": " + exit.output);
         }
@@ -424,9 +422,9 @@ private:
 } // namespace
 
 std::unique_ptr<Backend> make_direct_backend(Target& target, ImageKind kind) {
-    const auto& image = target.image(kind);
-    return make_direct_backend(target, kind,
-                               image.empty() ? nullptr : host::make_memory_device(image), {});
+    host::BlockDevice* image = target.image(kind);
+    return make_direct_backend(target, kind, image ? host::make_memory_overlay(*image) : nullptr,
+                               {});
 }
 
 std::unique_ptr<Backend> make_direct_backend(Target& target, ImageKind kind,

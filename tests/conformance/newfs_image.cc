@@ -16,8 +16,8 @@ std::string chosen_newfs(const std::string& otherwise) {
     return chosen != nullptr ? chosen : otherwise;
 }
 
-std::vector<std::byte> newfs_image(const FileSystemType& type, const std::string& options,
-                                   uint64_t size) {
+std::unique_ptr<host::BlockDevice> newfs_image(const FileSystemType& type,
+                                               const std::string& options, uint64_t size) {
     OptionSet set;
     std::istringstream words(options);
     for (std::string word; std::getline(words, word, ',');) {
@@ -34,9 +34,7 @@ std::vector<std::byte> newfs_image(const FileSystemType& type, const std::string
     Kernel kernel({nullptr, &random, nullptr, false});
     if (auto done = type.newfs(kernel, *device, set); !done.ok())
         throw std::runtime_error("newfs: " + done.error().text);
-    std::vector<std::byte> image(size);
-    if (!device->read(0, image).ok()) throw std::runtime_error("cannot read the image");
-    return image;
+    return device;
 }
 
 uint64_t newfs_number(const std::string& options, const std::string& name, uint64_t otherwise) {

@@ -4,9 +4,8 @@
 
 #include "kernel/sys/filesystem.h"
 
-#include <cstddef>
+#include <memory>
 #include <string>
-#include <vector>
 
 namespace rump::conformance {
 
@@ -14,8 +13,8 @@ namespace rump::conformance {
 std::string chosen_newfs(const std::string& otherwise);
 
 /// An image of `size` bytes; `options` as above. Throws when they are refused.
-std::vector<std::byte> newfs_image(const FileSystemType& type, const std::string& options,
-                                   uint64_t size);
+std::unique_ptr<host::BlockDevice> newfs_image(const FileSystemType& type,
+                                               const std::string& options, uint64_t size);
 
 /// A number in such options.
 uint64_t newfs_number(const std::string& options, const std::string& name, uint64_t otherwise);

@@ -67,31 +67,4 @@ TemporaryDirectory::~TemporaryDirectory() {
     std::filesystem::remove_all(path_, ignored);
 }
 
-std::vector<std::byte> read_host_file(const std::string& path) {
-    std::FILE* file = std::fopen(path.c_str(), "rb");
-    if (file == nullptr) throw std::runtime_error("cannot read " + path);
-    std::vector<std::byte> bytes(std::filesystem::file_size(path));
-    const size_t done = std::fread(bytes.data(), 1, bytes.size(), file);
-    std::fclose(file);
-    if (done != bytes.size()) throw std::runtime_error("cannot read " + path);
-    return bytes;
-}
-
-void write_host_file(const std::string& path, const std::vector<std::byte>& bytes) {
-    std::FILE* file = std::fopen(path.c_str(), "wb");
-    if (file == nullptr) throw std::runtime_error("cannot write " + path);
-    // Runs of zeros become holes: images are mostly that.
-    constexpr size_t chunk = 65536;
-    static const std::vector<std::byte> zeros(chunk);
-    bool good = ftruncate(fileno(file), static_cast<off_t>(bytes.size())) == 0;
-    for (size_t at = 0; at < bytes.size() && good; at += chunk) {
-        const size_t n = std::min(chunk, bytes.size() - at);
-        if (std::memcmp(bytes.data() + at, zeros.data(), n) == 0) continue;
-        good = pwrite(fileno(file), bytes.data() + at, n, static_cast<off_t>(at)) ==
-               static_cast<ssize_t>(n);
-    }
-    std::fclose(file);
-    if (!good) throw std::runtime_error("cannot write " + path);
-}
-
 } // namespace rump::conformance

@@ -31,8 +31,4 @@ private:
     std::string path_;
 };
 
-/// Whole files of the host; a failure throws std::runtime_error.
-std::vector<std::byte> read_host_file(const std::string& path);
-void write_host_file(const std::string& path, const std::vector<std::byte>& bytes);
-
 } // namespace rump::conformance

@@ -63,8 +63,8 @@ public:
     virtual ~Target() = default;
     virtual const Traits& traits() const = 0;
     virtual const FileSystemType& type() const = 0;
-    /// A fresh image; empty when the type needs no device.
-    virtual const std::vector<std::byte>& image(ImageKind kind) = 0;
+    /// A fresh image, to be read only; null when the type needs no device.
+    virtual host::BlockDevice* image(ImageKind kind) = 0;
     /// "size=1m", as -o takes it; may be empty.
     virtual std::string mount_options(ImageKind kind) const = 0;
     /// The daemon, and what mount(8) calls it on Linux ("ext4").

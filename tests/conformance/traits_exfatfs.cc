@@ -19,9 +19,9 @@ public:
     const Traits& traits() const override { return traits_; }
     const FileSystemType& type() const override { return *find_filesystem("exfatfs"); }
 
-    const std::vector<std::byte>& image(ImageKind kind) override {
-        std::vector<std::byte>& image = images_[kind];
-        if (!image.empty()) return image;
+    host::BlockDevice* image(ImageKind kind) override {
+        std::unique_ptr<host::BlockDevice>& image = images_[kind];
+        if (image) return image.get();
         const uint64_t cluster = newfs_number(options_, "cluster", 4096);
         const uint64_t sector = newfs_number(options_, "sector", 512);
         if (kind == ImageKind::tiny)
@@ -31,7 +31,7 @@ public:
                                 megabyte + megabyte / 4);
         else
             image = newfs_image(type(), options_, std::max(64 * megabyte, 300 * cluster));
-        return image;
+        return image.get();
     }
     std::string mount_options(ImageKind) const override { return ""; }
     std::string daemon() const override { return "rump_exfat"; }
@@ -43,7 +43,7 @@ public:
 private:
     const std::string options_;
     Traits traits_ = clusters_traits("exfatfs");
-    std::map<ImageKind, std::vector<std::byte>> images_;
+    std::map<ImageKind, std::unique_ptr<host::BlockDevice>> images_;
 };
 
 } // namespace

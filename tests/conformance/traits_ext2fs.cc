@@ -2,7 +2,9 @@
 #include "tests/conformance/process.h"
 #include "tests/conformance/targets.h"
 
+#include "hostshim/memory_device.h"
 #include "kernel/fs/registry.h"
+#include "tests/support/memory_file.h"
 
 #include <map>
 #include <stdexcept>
@@ -28,12 +30,12 @@ public:
     const Traits& traits() const override { return traits_; }
     const FileSystemType& type() const override { return *find_filesystem("ext2fs"); }
 
-    const std::vector<std::byte>& image(ImageKind kind) override {
-        std::vector<std::byte>& image = images_[kind];
-        if (!image.empty()) return image;
-        TemporaryDirectory scratch;
-        const std::string path = scratch.path() + "/image";
+    host::BlockDevice* image(ImageKind kind) override {
+        std::unique_ptr<host::BlockDevice>& image = images_[kind];
+        if (image) return image.get();
         const bool tiny = kind == ImageKind::tiny;
+        const uint64_t size = tiny ? 1u << 20 : 64u << 20;
+        test::MemoryFile file(size);
         const std::vector<std::string> command{
             "mke2fs",
             "-q",
@@ -50,12 +52,12 @@ public:
             "ext_attr,dir_index,filetype,sparse_super,large_file",
             "-N",
             tiny ? "128" : "12000",
-            path,
-            tiny ? "1m" : "64m"};
-        const Exit exit = run(command);
-        if (exit.code != 0) throw std::runtime_error(joined(command) + ": " + exit.output);
-        image = read_host_file(path);
-        return image;
+            file.path()};
+        if (const Exit exit = run(command); exit.code != 0)
+            throw std::runtime_error(joined(command) + ": " + exit.output);
+        image = host::make_memory_device(size);
+        if (!file.give_to(*image)) throw std::runtime_error("cannot read " + file.path());
+        return image.get();
     }
     std::string mount_options(ImageKind) const override { return ""; }
     std::string daemon() const override { return "rump_ext2fs"; }
@@ -66,7 +68,7 @@ public:
 
 private:
     Traits traits_;
-    std::map<ImageKind, std::vector<std::byte>> images_;
+    std::map<ImageKind, std::unique_ptr<host::BlockDevice>> images_;
 };
 
 } // namespace

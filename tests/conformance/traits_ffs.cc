@@ -39,17 +39,15 @@ public:
     const Traits& traits() const override { return traits_; }
     const FileSystemType& type() const override { return ffs::type(); }
 
-    const std::vector<std::byte>& image(ImageKind kind) override {
-        std::vector<std::byte>& image = images_[kind];
-        if (!image.empty()) return image;
+    host::BlockDevice* image(ImageKind kind) override {
+        std::unique_ptr<host::BlockDevice>& image = images_[kind];
+        if (image) return image.get();
         const bool tiny = kind == ImageKind::tiny;
         uint64_t bytes = tiny ? std::max<uint64_t>(1u << 20, 100 * block_) : 64u << 20;
         if (layout_.log) bytes += 1u << 20;
-        auto device = host::make_memory_device(bytes);
-        test::make_ffs(*device, layout_, {{"m", "0"}, {"n", tiny ? "128" : "12000"}});
-        image.resize(bytes);
-        (void)device->read(0, image).ok();
-        return image;
+        image = host::make_memory_device(bytes);
+        test::make_ffs(*image, layout_, {{"m", "0"}, {"n", tiny ? "128" : "12000"}});
+        return image.get();
     }
     std::string mount_options(ImageKind) const override { return ""; }
     std::string daemon() const override { return "rump_ffs"; }
@@ -58,9 +56,8 @@ public:
 
 private:
     uint64_t largest_file() {
-        auto device = host::make_memory_device(image(ImageKind::standard));
         Kernel kernel;
-        Mount* mount = test::mount_ffs(kernel, *device, true);
+        Mount* mount = test::mount_ffs(kernel, *image(ImageKind::standard), true);
         const uint64_t size = mount->traits().max_file_size;
         (void)kernel.unmount(*mount, false).ok();
         return size;
@@ -69,7 +66,7 @@ private:
     const test::FfsLayout layout_;
     const uint64_t block_;
     Traits traits_;
-    std::map<ImageKind, std::vector<std::byte>> images_;
+    std::map<ImageKind, std::unique_ptr<host::BlockDevice>> images_;
 };
 
 } // namespace

@@ -22,9 +22,9 @@ public:
     const Traits& traits() const override { return traits_; }
     const FileSystemType& type() const override { return *find_filesystem("msdosfs"); }
 
-    const std::vector<std::byte>& image(ImageKind kind) override {
-        std::vector<std::byte>& image = images_[kind];
-        if (!image.empty()) return image;
+    host::BlockDevice* image(ImageKind kind) override {
+        std::unique_ptr<host::BlockDevice>& image = images_[kind];
+        if (image) return image.get();
         const uint64_t bits = newfs_number(options_, "fat", 32);
         const uint64_t cluster = newfs_number(options_, "cluster", 4096);
         // Few or many enough clusters for the format: fewer than 4085, fewer than 65525, or more.
@@ -41,7 +41,7 @@ public:
             size = megabyte + megabyte / 4;
         }
         image = newfs_image(type(), options, size);
-        return image;
+        return image.get();
     }
     std::string mount_options(ImageKind) const override { return ""; }
     std::string daemon() const override { return "rump_msdos"; }
@@ -51,7 +51,7 @@ public:
 private:
     const std::string options_;
     Traits traits_ = clusters_traits("msdosfs");
-    std::map<ImageKind, std::vector<std::byte>> images_;
+    std::map<ImageKind, std::unique_ptr<host::BlockDevice>> images_;
 };
 
 } // namespace

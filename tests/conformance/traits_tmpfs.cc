@@ -16,7 +16,7 @@ public:
     }
     const Traits& traits() const override { return traits_; }
     const FileSystemType& type() const override { return tmpfs::type(); }
-    const std::vector<std::byte>& image(ImageKind) override { return no_image_; }
+    host::BlockDevice* image(ImageKind) override { return nullptr; }
     std::string mount_options(ImageKind kind) const override {
         return kind == ImageKind::tiny ? "size=1m,nr_inodes=200" : "size=256m,nr_inodes=300k";
     }
@@ -26,7 +26,6 @@ public:
 
 private:
     Traits traits_;
-    const std::vector<std::byte> no_image_;
 };
 
 } // namespace

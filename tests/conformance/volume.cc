@@ -3,6 +3,7 @@
 
 #include "hostshim/file_device.h"
 #include "tests/conformance/targets.h"
+#include "tests/support/memory_file.h"
 
 #include <cstdlib>
 #include <fstream>
@@ -56,9 +57,9 @@ std::optional<std::string> Volume::unavailable(Driver driver, Target& target) {
 Volume::Volume(Driver driver, Target& target, ImageKind kind)
     : driver_(driver), target_(target), kind_(kind), mountpoint_(scratch_.path() + "/mnt") {
     if (::mkdir(mountpoint_.c_str(), 0755) != 0) throw std::runtime_error("mkdir " + mountpoint_);
-    if (const auto& bytes = target.image(kind); !bytes.empty()) {
+    if (host::BlockDevice* image = target.image(kind)) {
         image_ = scratch_.path() + "/image";
-        write_host_file(image_, bytes);
+        test::write_file(image_, *image);
     }
     mount();
 }

@@ -5,7 +5,7 @@
 #include "tests/crash/judges.h"
 #include "tests/support/ffs_volume.h"
 
-#include "hostshim/memory_device.h"
+#include "hostshim/overlay_device.h"
 
 #include <cstdlib>
 #include <stdexcept>
@@ -36,8 +36,8 @@ void set_judges(crash::Subject& subject) {
 } // namespace
 
 std::unique_ptr<Backend> make_backend(Target& target, ImageKind kind) {
-    const auto& image = target.image(kind);
-    auto device = std::make_unique<host::RecordingDevice>(host::make_memory_device(image));
+    host::BlockDevice& image = *target.image(kind);
+    auto device = std::make_unique<host::RecordingDevice>(host::make_memory_overlay(image));
     auto explore = [&target, &image, recorder = device.get()] {
         crash::Subject subject{.type = target.type(), .name = target.traits().name, .image = image};
         set_judges(subject);

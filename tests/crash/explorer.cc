@@ -60,7 +60,7 @@ struct Recording {
 };
 
 FailureOr<Recording> record(const Subject& subject, const Options& options) {
-    host::RecordingDevice recorder(host::make_memory_device(subject.image));
+    host::RecordingDevice recorder(host::make_memory_overlay(subject.image));
     Recording recording;
     {
         World world;
@@ -236,7 +236,9 @@ Complaint judge(const Subject& subject, const Recording& recording, const State&
 
 } // namespace
 
-void poison(std::span<std::byte> image) { std::fill(image.begin(), image.end(), std::byte{0xdb}); }
+std::unique_ptr<BlockDevice> poisoned(uint64_t size) {
+    return host::make_memory_device(std::vector<std::byte>(size, std::byte{0xdb}));
+}
 
 namespace {
 
@@ -249,11 +251,10 @@ Outcome explore_states(const Subject& subject, const Recording& recording, const
         std::erase_if(states, [&](const State& s) { return s.number != *options.only; });
     outcome.states = states.size();
 
-    auto image = host::make_memory_device(subject.image);
     std::mutex mutex; // the complaints
     std::atomic<bool> enough{false};
     auto worker = [&](size_t first) {
-        auto durable = host::make_memory_overlay(*image);
+        auto durable = host::make_memory_overlay(subject.image);
         size_t applied = 0;
         for (size_t i = first; i < states.size() && !enough; i += options.threads) {
             for (; applied < states[i].base; ++applied)

@@ -5,7 +5,7 @@
 // To use it for a file system: fill a Subject, write a TEST_CASE in tests/crash/test_<fs>.cc that
 // calls explore() and requires that `complaints` is empty, and a line in tests/crash/meson.build.
 //
-//     Subject subject{.type = ffs::type(), .name = "FFSv2", .image = newfs_image(...)};
+//     Subject subject{.type = ffs::type(), .name = "FFSv2", .image = *image};
 //     subject.check = outside_check({{"fsck_ffs -fy {}", {0, 1}}, ...});
 //     REQUIRE(explore(subject, {.states = 400}).complaints == no_complaints);
 //
@@ -20,6 +20,7 @@
 #include "kernel/sys/filesystem.h"
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -31,9 +32,9 @@ using Complaint = std::string;
 struct Subject {
     const FileSystemType& type;
     std::string name;
-    /// An empty file system. Fill what mkfs does not write with poison() first, so that blocks
-    /// shown before they are written are noticed.
-    std::vector<std::byte> image;
+    /// An empty file system, to be read only. What makes it should get a poisoned() device, so
+    /// that blocks shown before they are written are noticed.
+    host::BlockDevice& image;
     MountOptions options;
     /// Repairs the state on the device as the format's fsck does; complains when that fails or a
     /// second check still finds something. Called from several threads. Null: nothing to call.
@@ -76,8 +77,8 @@ Outcome explore(const Subject& subject, const Options& options);
 Outcome explore_recorded(const Subject& subject, std::vector<host::RecordedEvent> events,
                          const Options& options);
 
-/// Fills `image` with bytes that no workload writes.
-void poison(std::span<std::byte> image);
+/// A device in memory, full of bytes that no workload writes.
+std::unique_ptr<host::BlockDevice> poisoned(uint64_t size);
 
 /// One run of an outside program: "{}" in `command` stands for the image's path; it must end with
 /// one of `exit_codes`.

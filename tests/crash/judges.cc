@@ -2,7 +2,6 @@
 #include "tests/crash/judges.h"
 
 #include "hostshim/log.h"
-#include "hostshim/memory_device.h"
 #include "kernel/fs/msdosfs/geometry.h"
 #include "tests/support/ffs_volume.h"
 
@@ -59,8 +58,8 @@ constexpr const char* fsck_exfat_output =
     "|ERROR: .* (more clusters are allocated|cluster is already allocated for the other file)\\. "
     "truncated? to .* Truncate \\(y/N\\)\\? n\n";
 
-bool is_fat12(const std::vector<std::byte>& image) {
-    auto geometry = msdosfs::Geometry::read(*host::make_memory_device(image));
+bool is_fat12(host::BlockDevice& image) {
+    auto geometry = msdosfs::Geometry::read(image);
     return geometry.ok() && geometry->type == msdosfs::FatType::fat12;
 }
 

@@ -2,7 +2,6 @@
 #include "tests/crash/explore_cuts.h"
 #include "tests/crash/judges.h"
 
-#include "hostshim/memory_device.h"
 #include "kernel/fs/ext2fs/ext2fs.h"
 #include "kernel/kern/kernel.h"
 
@@ -12,18 +11,15 @@ using namespace rump;
 
 namespace {
 
-std::vector<std::byte> empty_image(uint64_t size, std::string_view block_size,
-                                   std::string_view inode_size) {
-    std::vector<std::byte> image(size);
-    crash::poison(image);
-    auto device = host::make_memory_device(image);
+std::unique_ptr<host::BlockDevice> empty_image(uint64_t size, std::string_view block_size,
+                                               std::string_view inode_size) {
+    auto image = crash::poisoned(size);
     host::SeededRandom random(3);
     Kernel kernel({nullptr, &random, nullptr, false});
     OptionSet options;
     REQUIRE(options.set(ext2::type().newfs_options(), "block_size", block_size).ok());
     REQUIRE(options.set(ext2::type().newfs_options(), "inode_size", inode_size).ok());
-    REQUIRE(ext2::type().newfs(kernel, *device, options).ok());
-    REQUIRE(device->read(0, image).ok());
+    REQUIRE(ext2::type().newfs(kernel, *image, options).ok());
     return image;
 }
 
@@ -47,9 +43,8 @@ Check mended_by_us() {
     };
 }
 
-void explore(std::string name, std::vector<std::byte> image, Check check) {
-    crash::Subject subject{
-        .type = ext2::type(), .name = std::move(name), .image = std::move(image)};
+void explore(std::string name, std::unique_ptr<host::BlockDevice> image, Check check) {
+    crash::Subject subject{.type = ext2::type(), .name = std::move(name), .image = *image};
     subject.check = std::move(check);
     crash::explore_cuts(subject, 150, test::long_run().seed);
 }

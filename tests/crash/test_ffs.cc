@@ -3,7 +3,6 @@
 #include "tests/crash/judges.h"
 #include "tests/support/ffs_volume.h"
 
-#include "hostshim/memory_device.h"
 #include "kernel/fs/ffs/ffs.h"
 
 #include <catch2/catch.hpp>
@@ -12,19 +11,10 @@ using namespace rump;
 
 namespace {
 
-std::vector<std::byte> empty_image(uint64_t size, const test::FfsLayout& layout) {
-    std::vector<std::byte> image(size);
-    crash::poison(image);
-    auto device = host::make_memory_device(image);
-    test::make_ffs(*device, layout);
-    REQUIRE(device->read(0, image).ok());
-    return image;
-}
-
 void explore(const test::FfsLayout& layout, uint64_t seed) {
-    crash::Subject subject{.type = ffs::type(),
-                           .name = "FFS " + layout.name(),
-                           .image = empty_image(12 << 20, layout)};
+    const auto image = crash::poisoned(12 << 20);
+    test::make_ffs(*image, layout);
+    crash::Subject subject{.type = ffs::type(), .name = "FFS " + layout.name(), .image = *image};
     crash::judge_as_ffs(subject, layout.log);
     crash::explore_cuts(subject, 60, seed);
 }

@@ -11,11 +11,10 @@ using namespace rump;
 namespace {
 
 void explore(const test::FatFormat& format) {
-    std::vector<std::byte> image(format.size);
-    crash::poison(image);
-    test::make_fat(format, image);
+    const auto image = crash::poisoned(format.size);
+    test::make_fat(format, *image);
     crash::Subject subject{
-        .type = *find_filesystem(format.type), .name = format.name, .image = image};
+        .type = *find_filesystem(format.type), .name = format.name, .image = *image};
     subject.hard_links = false;
     subject.symlinks = false;
     subject.long_names = true;

@@ -118,7 +118,7 @@ Abilities common_abilities(const std::vector<SideMaker>& makers) {
         if (!traits.holes)
             all.file_offset_max = std::min<uint64_t>(
                 all.file_offset_max,
-                maker.target->image(conformance::ImageKind::standard).size() / 64);
+                maker.target->image(conformance::ImageKind::standard)->size() / 64);
     }
     return all;
 }

@@ -1,11 +1,10 @@
 // FAT and exFAT as tests make them: an empty volume in memory.
 #pragma once
 
-#include "hostshim/memory_device.h"
+#include "hostshim/block_device.h"
 #include "kernel/fs/registry.h"
 #include "kernel/kern/kernel.h"
 
-#include <span>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -20,10 +19,9 @@ struct FatFormat {
     std::vector<std::pair<const char*, const char*>> newfs;
 };
 
-/// An empty volume on `image`, of format.size bytes, which stay where newfs writes nothing. Throws
+/// An empty volume on `device`, of format.size bytes, which stay where newfs writes nothing. Throws
 /// std::runtime_error.
-inline void make_fat(const FatFormat& format, std::span<std::byte> image) {
-    auto device = host::make_memory_device(image);
+inline void make_fat(const FatFormat& format, host::BlockDevice& device) {
     host::SeededRandom random(3);
     Kernel kernel({nullptr, &random, nullptr, false});
     const FileSystemType& type = *find_filesystem(format.type);
@@ -31,9 +29,8 @@ inline void make_fat(const FatFormat& format, std::span<std::byte> image) {
     for (auto [name, value] : format.newfs)
         if (auto set = options.set(type.newfs_options(), name, value); !set)
             throw std::runtime_error(set.error().text);
-    if (auto made = type.newfs(kernel, *device, options); !made)
+    if (auto made = type.newfs(kernel, device, options); !made)
         throw std::runtime_error(made.error().text);
-    if (!device->read(0, image)) throw std::runtime_error("a device in memory cannot be read");
 }
 
 } // namespace rump::test

@@ -157,9 +157,8 @@ using Look = std::function<void(host::BlockDevice& cut, bool twins)>;
 /// Every state between `prepare` and the end of `act`, in the order of what was written. Returns in
 /// how many something had two names.
 unsigned each_state(const Format& format, const Step& prepare, const Step& act, const Look& look) {
-    std::vector<std::byte> empty(format.size);
-    test::make_fat(format, empty);
-    auto image = host::make_memory_device(empty);
+    auto image = host::make_memory_device(format.size);
+    test::make_fat(format, *image);
     host::RecordingDevice recorder(host::make_memory_overlay(*image));
     size_t begin;
     {
