@@ -50,13 +50,18 @@ constexpr const char* fsck_fat_output =
 constexpr const char* torn_entry = "|Cluster \\d+ out of range \\((38[4-9]\\d|39\\d\\d|40[0-8]\\d) "
                                    "> \\d+\\)\\. Setting to EOF\\.\n"
                                    "|Internal error: next_cluster on bad cluster\n";
+/// A name that takes more than a sector: of its pieces the first ones arrived, or the last ones.
 constexpr const char* part_of_name =
-    "|Orphaned long file name part\\s+\"[^\"]+\"\n +Auto-deleting\\.\n";
+    "|Orphaned long file name part\\s+\"[^\"]+\"\n +Auto-deleting\\.\n"
+    "|Long filename fragment \"[^\"]+\" found outside a LFN sequence\\.\n"
+    " +\\(Maybe the start bit is missing on the last fragment\\)\n +Not auto-correcting this\\.\n";
 /// The same for fsck.exfat.
 constexpr const char* fsck_exfat_output =
     "(exfatprogs version .*\n|/proc/.*\n"
     "|ERROR: .* (more clusters are allocated|cluster is already allocated for the other file)\\. "
     "truncated? to .* Truncate \\(y/N\\)\\? n\n";
+constexpr const char* part_of_exfat_name =
+    "|ERROR: /.*: unknown entry type 0xc1 at [0-9a-f]+ at 0x[0-9a-f]+\\. Delete \\(y/N\\)\\? n\n";
 
 bool is_fat12(host::BlockDevice& image) {
     auto geometry = msdosfs::Geometry::read(image);
@@ -70,7 +75,7 @@ std::function<Complaint(host::BlockDevice&)> outside_look(const Subject& subject
     const std::string program = fat ? "fsck.fat" : "fsck.exfat";
     std::string output = fat ? fsck_fat_output : fsck_exfat_output;
     if (is_fat12(subject.image)) output += torn_entry;
-    if (longest_names && fat) output += part_of_name;
+    if (longest_names) output += fat ? part_of_name : part_of_exfat_name;
     return outside_check({{program + " -n {}", {0, 1, 4}, output + ")*"}});
 }
 
