@@ -16,7 +16,7 @@ struct Adapter::Requests::DirFill {
 
     /// False: the entry does not fit any more.
     bool add(const DirEntry& entry) {
-        char name[name_max + 1];
+        char name[utf16_name_max + 1];
         if (!terminate(entry, name)) return true;
         const struct stat st = brief(entry);
         const size_t size = fuse_add_direntry(req, buffer.data() + used, buffer.size() - used, name,
@@ -27,7 +27,7 @@ struct Adapter::Requests::DirFill {
     }
 
     bool add_plus(const DirEntry& entry) {
-        char name[name_max + 1];
+        char name[utf16_name_max + 1];
         if (!terminate(entry, name)) return true;
         // Whether it fits is known before the lookup is counted.
         if (fuse_add_direntry_plus(req, nullptr, 0, name, nullptr, 0) > buffer.size() - used)
@@ -40,8 +40,8 @@ struct Adapter::Requests::DirFill {
 
 private:
     /// False for a name that FUSE cannot carry; it is left out.
-    static bool terminate(const DirEntry& entry, char (&name)[name_max + 1]) {
-        if (entry.name.size() > name_max) return false;
+    static bool terminate(const DirEntry& entry, char (&name)[utf16_name_max + 1]) {
+        if (entry.name.size() > utf16_name_max) return false;
         std::memcpy(name, entry.name.data(), entry.name.size());
         name[entry.name.size()] = '\0';
         return true;

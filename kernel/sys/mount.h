@@ -114,7 +114,8 @@ public:
         bool owners = true;     // uid, gid and mode are stored
         bool posix_acl = false; // takes system.posix_acl_* as xattrs; never with `noacl`
         bool case_sensitive = true;
-        bool negative_names = true; // a name that is not there may be cached as such
+        bool negative_names = true;         // a name that is not there may be cached as such
+        uint32_t name_max = rump::name_max; // bytes; utf16_name_max at the most
         uint64_t max_file_size = INT64_MAX;
         uint32_t link_max = 127;
         uint32_t time_granularity_ns = 1; // of mtime

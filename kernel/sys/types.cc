@@ -3,9 +3,9 @@
 
 namespace rump {
 
-Result<Name> Name::from(std::string_view bytes) {
+Result<Name> Name::from(std::string_view bytes, size_t longest) {
     if (bytes.empty()) return Errno::noent;
-    if (bytes.size() > name_max) return Errno::nametoolong;
+    if (bytes.size() > longest) return Errno::nametoolong;
     for (char c : bytes)
         if (c == '/' || c == '\0') return Errno::inval;
     return Name(bytes);

@@ -18,7 +18,9 @@ namespace rump {
 struct InodeTag;
 using InodeNumber = Strong<InodeTag, uint64_t>;
 
-inline constexpr size_t name_max = 255;  // bytes of a name
+inline constexpr size_t name_max = 255; // bytes of a name, of most formats
+/// The same of formats that count UTF-16 code units, 255 of them, as UTF-8.
+inline constexpr size_t utf16_name_max = 3 * 255;
 inline constexpr size_t path_max = 4095; // bytes of a path, without a NUL
 inline constexpr unsigned symlink_max = 40;
 inline constexpr size_t xattr_value_max = 65536;
@@ -72,12 +74,13 @@ struct DeviceNumber {
     bool operator==(const DeviceNumber&) const = default;
 };
 
-/// A valid name of one directory entry: 1 to 255 bytes, no '/', no NUL. "." and ".." are names;
-/// operations that make or remove entries refuse them. A view: the bytes outlive it.
+/// A valid name of one directory entry: at most as long as the mount's names may be, no '/', no
+/// NUL. "." and ".." are names; operations that make or remove entries refuse them. A view: the
+/// bytes outlive it.
 class Name {
 public:
-    /// ENOENT (empty), ENAMETOOLONG, EINVAL ('/' or NUL).
-    static Result<Name> from(std::string_view bytes);
+    /// ENOENT (empty), ENAMETOOLONG (over `longest` bytes), EINVAL ('/' or NUL).
+    static Result<Name> from(std::string_view bytes, size_t longest = name_max);
     std::string_view view() const { return bytes_; }
     size_t size() const { return bytes_.size(); }
     bool is_dot() const { return bytes_ == "."; }

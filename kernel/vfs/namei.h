@@ -19,7 +19,7 @@ enum class FollowLast : uint8_t { yes, no };
 
 /// The vnode of a path. A trailing slash demands a directory and follows a symlink.
 /// Errors: ENOENT (also the empty path), ENOTDIR, EACCES, ELOOP (more than 40 symlinks),
-/// ENAMETOOLONG (a name over 255 bytes, a path over 4095), EIO, EUCLEAN.
+/// ENAMETOOLONG (a name over traits().name_max bytes, a path over 4095), EIO, EUCLEAN.
 Result<VnodeRef> namei(const LookupStart& start, std::string_view path, FollowLast follow,
                        const Cred& cred);
 

@@ -52,7 +52,7 @@ Result<void> must_be_absent(Vnode& dir, Name name) {
 /// The name of an entry to be made.
 Result<Name> name_to_make(Vnode& dir, std::string_view name) {
     TRY(check_alive(dir.mount()));
-    Name n = TRY(Name::from(name));
+    Name n = TRY(Name::from(name, dir.mount().traits().name_max));
     if (!dir.is_dir()) return Errno::notdir;
     if (n.is_dot() || n.is_dotdot()) return Errno::exist;
     return n;
@@ -212,7 +212,7 @@ Result<VnodeRef> lookup_unlocked(Vnode& dir, Name name) {
 
 Result<VnodeRef> lookup(Vnode& dir, std::string_view name, const Cred& cred) {
     TRY(check_alive(dir.mount()));
-    Name n = TRY(Name::from(name));
+    Name n = TRY(Name::from(name, dir.mount().traits().name_max));
     TRY(permit_search(dir, cred));
     bool is_root = dir.number() == dir.mount().root_number();
     if (n.is_dot() || (n.is_dotdot() && is_root)) return VnodeRef::to(dir);
@@ -278,7 +278,7 @@ Result<void> link(Vnode& target, Vnode& dir, std::string_view name, const Cred& 
 Result<void> unlink(Vnode& dir, std::string_view name, const Cred& cred) {
     Mount& mount = dir.mount();
     TRY(check_alive(mount));
-    Name n = TRY(Name::from(name));
+    Name n = TRY(Name::from(name, dir.mount().traits().name_max));
     if (!dir.is_dir()) return Errno::notdir;
     if (n.is_dot() || n.is_dotdot()) return Errno::isdir;
     TRY(check_writable(mount));
@@ -293,7 +293,7 @@ Result<void> unlink(Vnode& dir, std::string_view name, const Cred& cred) {
 Result<void> rmdir(Vnode& dir, std::string_view name, const Cred& cred) {
     Mount& mount = dir.mount();
     TRY(check_alive(mount));
-    Name n = TRY(Name::from(name));
+    Name n = TRY(Name::from(name, dir.mount().traits().name_max));
     if (!dir.is_dir()) return Errno::notdir;
     if (n.is_dot()) return Errno::inval;
     if (n.is_dotdot()) return Errno::notempty;

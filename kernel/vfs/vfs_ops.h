@@ -6,7 +6,8 @@
 // Errors that all of them may return beside the ones named: EIO (also after a forced unmount),
 // EUCLEAN, ENOMEM. Operations that change something: EROFS. Paths are namei's (namei.h).
 //
-// A name is checked here: ENOENT (empty), ENAMETOOLONG (over 255 bytes), EINVAL ('/' or NUL);
+// A name is checked here: ENOENT (empty), ENAMETOOLONG (over traits().name_max), EINVAL ('/' or
+// NUL);
 // "." and ".." as names to make or remove: EEXIST, EINVAL or ENOTEMPTY as POSIX has it.
 #pragma once
 

@@ -212,8 +212,8 @@ Result<void> rename(Vnode& from_dir, std::string_view from_name, Vnode& to_dir,
     Mount& mount = from_dir.mount();
     if (&to_dir.mount() != &mount) return Errno::xdev;
     TRY(check_alive(mount));
-    Name from = TRY(Name::from(from_name));
-    Name to = TRY(Name::from(to_name));
+    Name from = TRY(Name::from(from_name, mount.traits().name_max));
+    Name to = TRY(Name::from(to_name, mount.traits().name_max));
     if (!from_dir.is_dir() || !to_dir.is_dir()) return Errno::notdir;
     if (from.is_dot() || from.is_dotdot()) return Errno::inval;
     if (to.is_dot() || to.is_dotdot())

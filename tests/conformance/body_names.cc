@@ -18,6 +18,32 @@ CONFORMANCE("a name of 255 bytes works everywhere") {
     CHECK(fs.rmdir(longest) == ok);
 }
 
+CONFORMANCE("a name has as many letters as it may, also of several bytes each") {
+    fs.mkdir("d");
+    // Of three bytes, of two, and of four, which are two code units where those are counted.
+    for (const std::string letter : {"\u4e2d", "\u00e4", "\U0001f4be"}) {
+        const size_t units = fs.traits.name_max > 255 ? 255 : 255 / letter.size();
+        const size_t count = fs.traits.name_max > 255 && letter.size() == 4 ? units / 2 : units;
+        std::string longest;
+        for (size_t i = 0; i < count; ++i) longest += letter;
+        fs.write("d/" + longest, "x");
+        CHECK(fs.open("d/" + longest + letter, O_RDWR | O_CREAT) == Errno::nametoolong);
+        CHECK(fs.stat("d/" + longest + letter) == Errno::nametoolong);
+        CHECK(fs.list("d") == Names{longest});
+        const std::string other = longest.substr(letter.size()) + "b";
+        CHECK(fs.rename("d/" + longest, "d/" + other) == ok);
+        if (fs.traits.persistent) fs.reopen();
+        CHECK(fs.list("d") == Names{other});
+        CHECK(fs.read("d/" + other) == "x");
+        CHECK(fs.unlink("d/" + other) == ok);
+        CHECK(fs.mkdir(longest) == ok);
+        fs.write(longest + "/" + longest, "y");
+        CHECK(fs.read(longest + "/" + longest) == "y");
+        CHECK(fs.unlink(longest + "/" + longest) == ok);
+        CHECK(fs.rmdir(longest) == ok);
+    }
+}
+
 CONFORMANCE("a name of 256 bytes or more is ENAMETOOLONG, whatever is asked, and harms nothing") {
     fs.mkdir("d");
     fs.write("d/f", "x");

@@ -42,6 +42,7 @@ struct Traits {
     bool handles = true;         // by inode and generation
     bool lasting_handles = true; // also after a rename or a removal and a remount
 
+    size_t name_max = 255; // bytes
     uint64_t max_file_size = INT64_MAX;
     uint32_t link_max = INT32_MAX; // tested when it is at most 70,000
     uint32_t subdirectory_max = INT32_MAX;

@@ -27,6 +27,7 @@ inline Traits clusters_traits(const std::string& name) {
     traits.ctime = false;
     traits.lasting_handles = false; // a file is where its entry is
     traits.exchange = false;
+    traits.name_max = 765;        // 255 UTF-16 code units
     traits.time_min = 315532800;  // 1980
     traits.time_max = 4354819199; // 2107
     return traits;

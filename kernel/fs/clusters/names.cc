@@ -41,11 +41,12 @@ void fold(std::u16string_view units, const vfs::UpcaseTable& upcase, NameUnits& 
     for (size_t i = 0; i < out.size; i++) out.units[i] = upcase.upper(units[i]);
 }
 
-bool fold(std::string_view name, const vfs::UpcaseTable& upcase, NameUnits& out) {
+Result<void> fold(std::string_view name, const vfs::UpcaseTable& upcase, NameUnits& out) {
     auto size = vfs::utf8_to_utf16(name, out.units);
-    if (!size) return false;
+    if (!size) return name.size() > name_units_max ? Errno::nametoolong : Errno::noent;
     fold({out.units.data(), *size}, upcase, out);
-    return out.size > 0;
+    if (out.size > name_units_max) return Errno::nametoolong;
+    return out.size > 0 ? Result<void>() : Errno::noent;
 }
 
 uint32_t hash_folded(std::u16string_view folded) {

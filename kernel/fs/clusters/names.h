@@ -32,8 +32,9 @@ Result<NameUnits> parse_name(std::string_view name);
 
 /// `units` as they compare: upper case, without trailing dots and blanks.
 void fold(std::u16string_view units, const vfs::UpcaseTable& upcase, NameUnits& out);
-/// The same for a name that a user gave. False: no name on the volume can be this one.
-bool fold(std::string_view name, const vfs::UpcaseTable& upcase, NameUnits& out);
+/// The same for a name that a user looks for. ENOENT: no name on the volume can be this one;
+/// ENAMETOOLONG: over 255 code units.
+Result<void> fold(std::string_view name, const vfs::UpcaseTable& upcase, NameUnits& out);
 uint32_t hash_folded(std::u16string_view folded);
 
 } // namespace rump::clusters

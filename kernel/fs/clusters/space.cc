@@ -73,6 +73,7 @@ Mount::Traits traits(uint64_t max_file_size, uint32_t time_granularity_ns) {
     traits.owners = false;
     traits.case_sensitive = false;
     traits.negative_names = false;
+    traits.name_max = utf16_name_max;
     traits.max_file_size = max_file_size;
     traits.link_max = 1;
     traits.time_granularity_ns = time_granularity_ns;
@@ -148,6 +149,7 @@ Result<StatVfs> Space::statvfs() {
     s.blocks_free =
         std::min<uint64_t>(uint64_t{TRY(clusters.free_count())} + frees.waiting(), s.blocks);
     s.blocks_available = s.blocks_free;
+    s.name_max = mount.traits().name_max;
     return s;
 }
 

@@ -12,9 +12,6 @@ namespace rump::exfatfs {
 
 namespace {
 
-/// So many code units always fit into a path component.
-constexpr size_t units_always_shown = name_max / 3;
-
 /// What a cut leaves of a set that took more than a sector when its file was removed or renamed.
 constexpr const char* torn_set = "a set with too few secondary entries";
 
@@ -143,17 +140,9 @@ Result<std::vector<disk::Entry>> Directory::extras(const Entry& entry) {
     return list;
 }
 
-void Directory::fold_entry(const Entry& entry, NameUnits& out) const {
-    std::string shown;
-    if (entry.name.size > units_always_shown && show_name(entry.name.view(), shown) &&
-        fold(std::string_view(shown), volume_.upcase, out))
-        return;
-    fold(entry.name.view(), volume_.upcase, out);
-}
-
 bool Directory::matches(const Entry& entry, std::u16string_view folded) const {
     NameUnits name;
-    fold_entry(entry, name);
+    fold(entry.name.view(), volume_.upcase, name);
     return name.view() == folded;
 }
 
@@ -167,7 +156,7 @@ Result<bool> Directory::find(std::u16string_view folded, Entry& out) {
 
 uint32_t Directory::hash_of(const Entry& entry) const {
     NameUnits name;
-    fold_entry(entry, name);
+    fold(entry.name.view(), volume_.upcase, name);
     return hash_folded(name.view());
 }
 

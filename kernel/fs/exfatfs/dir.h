@@ -68,7 +68,6 @@ private:
     Result<bool> next(Reader& reader, uint32_t slot, Entry& out);
     Result<const char*> assemble(Reader& reader, Entry& out);
 
-    void fold_entry(const Entry& entry, NameUnits& out) const;
     bool matches(const Entry& entry, std::u16string_view folded) const;
     uint32_t hash_of(const Entry& entry) const;
     void index_entry(const Entry& entry, bool add);

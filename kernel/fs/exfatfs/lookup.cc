@@ -5,7 +5,7 @@ namespace rump::exfatfs {
 
 Result<VnodeRef> ExfatVnode::find(Name name) {
     NameUnits folded;
-    if (!fold(name.view(), volume().upcase, folded)) return Errno::noent;
+    TRY(fold(name.view(), volume().upcase, folded));
     Entry entry;
     Directory directory(node());
     if (!TRY(directory.find(folded.view(), entry))) return Errno::noent;

@@ -1,10 +1,7 @@
 // Names of exFAT: hashing, showing.
 #include "kernel/fs/exfatfs/names.h"
 
-#include "kernel/sys/types.h"
 #include "kernel/vfs/utf16.h"
-
-#include <fmt/format.h>
 
 namespace rump::exfatfs {
 
@@ -21,12 +18,6 @@ uint16_t name_hash(std::u16string_view units, const vfs::UpcaseTable& upcase) {
 Result<void> show_name(std::u16string_view units, std::string& out) {
     out.clear();
     vfs::append_utf8(units, out);
-    if (out.size() > name_max) {
-        size_t keep = name_max - 9;
-        while (keep > 0 && (static_cast<unsigned char>(out[keep]) & 0xc0) == 0x80) keep--;
-        out.resize(keep);
-        out += fmt::format("~{:08x}", hash_folded(units));
-    }
     bool usable = !out.empty() && out != "." && out != ".." && out.find('/') == out.npos &&
                   out.find('\0') == out.npos;
     if (!usable) return Errno::uclean;

@@ -18,9 +18,7 @@ static_assert(disk::units_per_entry <= clusters::piece_units_max);
 /// The hash that stands in a stream extension: of the upper case of all code units.
 uint16_t name_hash(std::u16string_view units, const vfs::UpcaseTable& upcase);
 
-/// What users see: the name, or, where that has more bytes than a path component may have, its
-/// beginning, "~" and eight hexadecimal digits that tell it from others. EUCLEAN: it can be no
-/// name.
+/// What users see. EUCLEAN: it can be no name.
 Result<void> show_name(std::u16string_view units, std::string& out);
 
 } // namespace rump::exfatfs

@@ -17,7 +17,7 @@ ExfatMount& ExfatVnode::exfat_mount() const { return static_cast<ExfatMount&>(mo
 
 Result<void> find_own_entry(Directory& directory, Name name, Node& node, Entry& out) {
     NameUnits folded;
-    if (!fold(name.view(), node.volume().upcase, folded)) return Errno::noent;
+    TRY(fold(name.view(), node.volume().upcase, folded));
     if (!TRY(directory.find(folded.view(), out))) return Errno::noent;
     if (out.position != node.position())
         return node.volume().mount.corrupt(fmt::format(

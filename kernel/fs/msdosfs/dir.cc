@@ -13,8 +13,8 @@ namespace rump::msdosfs {
 namespace {
 
 bool usable_name(std::string_view name) {
-    return !name.empty() && name.size() <= name_max && name != "." && name != ".." &&
-           name.find('/') == name.npos && name.find('\0') == name.npos;
+    return !name.empty() && name != "." && name != ".." && name.find('/') == name.npos &&
+           name.find('\0') == name.npos;
 }
 
 } // namespace

@@ -5,7 +5,7 @@ namespace rump::msdosfs {
 
 Result<VnodeRef> MsdosVnode::find(Name name) {
     NameUnits folded;
-    if (!fold(name.view(), volume().names.upcase, folded)) return Errno::noent;
+    TRY(fold(name.view(), volume().names.upcase, folded));
     Entry entry;
     Directory directory(node());
     if (!TRY(directory.find(folded.view(), entry))) return Errno::noent;

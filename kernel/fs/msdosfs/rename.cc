@@ -112,7 +112,7 @@ Result<void> MsdosVnode::move(Transaction& tx, const RenameArgs& args) {
     Node& to_dir = node_of(args.to_dir);
     NameUnits name = TRY(parse_name(args.to_name.view()));
     NameUnits new_folded;
-    fold(args.to_name.view(), volume().names.upcase, new_folded);
+    fold(name.view(), volume().names.upcase, new_folded);
 
     Directory from(node()), to(to_dir);
     Entry old_entry, other;

@@ -17,7 +17,7 @@ MsdosMount& MsdosVnode::msdos_mount() const { return static_cast<MsdosMount&>(mo
 
 Result<void> find_own_entry(Directory& directory, Name name, Node& node, Entry& out) {
     NameUnits folded;
-    if (!fold(name.view(), node.volume().names.upcase, folded)) return Errno::noent;
+    TRY(fold(name.view(), node.volume().names.upcase, folded));
     if (!TRY(directory.find(folded.view(), out))) return Errno::noent;
     if (out.position != node.position())
         return node.volume().mount.corrupt(fmt::format(
