@@ -37,6 +37,25 @@ CONFORMANCE("a thousand entries are listed once each") {
     CHECK(seen.count("entry-777") == 1);
 }
 
+CONFORMANCE("a directory that has become shorter grows again") {
+    const auto name = [](const char* of, int i) {
+        return of + std::to_string(i) + std::string(150, 'n');
+    };
+    Names wanted{name("old", 0)};
+    fs.mkdir("d");
+    for (int i = 0; i < 24; ++i) fs.write("d/" + name("old", i), "");
+    if (fs.traits.persistent) fs.reopen();
+    for (int i = 23; i > 0; --i) CHECK(fs.unlink("d/" + name("old", i)) == ok);
+    for (int i = 0; i < 24; ++i) {
+        fs.write("d/" + name("new", i), "");
+        wanted.push_back(name("new", i));
+    }
+    std::sort(wanted.begin(), wanted.end());
+    CHECK(fs.list("d") == wanted);
+    if (fs.traits.persistent) fs.reopen();
+    CHECK(fs.list("d") == wanted);
+}
+
 CONFORMANCE("entries carry the number and the type of what they name") {
     fs.mkdir("d");
     fs.write("d/file", "");

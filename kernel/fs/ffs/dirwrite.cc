@@ -100,7 +100,8 @@ Result<std::optional<Room>> find_room(Inode& dir, DirHash* hash, uint32_t needed
 }
 
 /// A new chunk at the end. Its bytes reach the device before the inode that
-/// counts it.
+/// counts it; where the directory had a chunk before, that one's are there, and stay until the
+/// commit, as the names in it may not be gone on disk.
 Result<void> append_chunk(Transaction& tx, Inode& dir, std::span<const std::byte> chunk,
                           bool privileged) {
     Volume& volume = dir.volume();
@@ -108,13 +109,18 @@ Result<void> append_chunk(Transaction& tx, Inode& dir, std::span<const std::byte
     const uint64_t offset = dir.state.size;
     if (offset + geo.dirblk > UINT32_MAX) return Errno::fbig;
     uint64_t device = 0;
+    const uint64_t blocks = dir.state.blocks;
     TRY(allocate_file(tx, dir, offset, geo.dirblk, privileged,
                       [&](const Piece& piece) { device = *piece.device_offset; }));
+    if (dir.state.blocks != blocks) dir.cut_begin = dir.cut_end = 0;
     dir.state.size = offset + geo.dirblk;
-    // With a log, too: the block may be read back before it is written.
-    if (auto written = volume.mount.device().write(device, chunk); !written)
-        return volume.mount.io_error("a directory's new block", written.error());
-    volume.mount.epoch().note_data_written();
+    const bool had_chunk = device >= dir.cut_begin && device < dir.cut_end;
+    if (!had_chunk) {
+        // With a log, too: the block may be read back before it is written.
+        if (auto written = volume.mount.device().write(device, chunk); !written)
+            return volume.mount.io_error("a directory's new block", written.error());
+        volume.mount.epoch().note_data_written();
+    }
     Buf buf = TRY(entry_block(dir, offset));
     auto bytes = tx.modify(buf, geo.in_dir_unit(offset), geo.dirblk, WritePhase::directory);
     std::copy(chunk.begin(), chunk.end(), bytes.begin());
@@ -136,6 +142,22 @@ void drop_index_on_abort(Transaction& tx, Inode& dir) {
     tx.on_abort([&dir] { drop_directory_hash(dir); });
 }
 
+/// Notes what was taken off the last block when the size was `old`.
+Result<void> note_cut(Inode& dir, uint64_t old) {
+    const Geometry& geo = dir.volume().geo;
+    const uint64_t size = dir.state.size, last = geo.block_of(size - 1);
+    MapCursor cursor(dir);
+    const uint64_t block = geo.bytes(FragNumber(TRY(cursor.at(last)).address));
+    const uint64_t begin = block + (size - (last << geo.bshift));
+    const uint64_t end =
+        block + std::min<uint64_t>(old - (last << geo.bshift), geo.block_size(size, last));
+    // What was taken off before may come behind it, there again or not.
+    const bool more = dir.cut_begin <= end && dir.cut_end > end && dir.cut_begin >= block;
+    dir.cut_end = more ? dir.cut_end : end;
+    dir.cut_begin = begin;
+    return {};
+}
+
 /// Takes empty chunks off the end, as many as a log has room for.
 Result<void> shrink(Transaction& tx, Inode& dir, DirHash* hash) {
     const Geometry& geo = dir.volume().geo;
@@ -154,7 +176,9 @@ Result<void> shrink(Transaction& tx, Inode& dir, DirHash* hash) {
     }
     if (size == dir.state.size) return {};
     if (hash != nullptr) hash->truncate(static_cast<uint32_t>(size / geo.dirblk));
-    return set_size(tx, dir, size, true);
+    const uint64_t old = dir.state.size;
+    TRY(set_size(tx, dir, size, true));
+    return note_cut(dir, old);
 }
 
 } // namespace

@@ -105,6 +105,9 @@ public:
     std::atomic<bool> without_whiteouts{false};
     // The chunk where the search for room begins in a directory without index.
     uint64_t room_from = 0;
+    // Bytes of the device, in the last block: chunks that the directory had, and that it has on
+    // disk until the epoch that took them off is committed.
+    uint64_t cut_begin = 0, cut_end = 0;
 
 private:
     friend class Volume;
