@@ -3,7 +3,6 @@
 
 #include "images/identify.h"
 #include "images/image.h"
-#include "kernel/fs/registry.h"
 #include "kernel/sys/mount_options.h"
 #include "ukfs/options.h"
 
@@ -50,26 +49,10 @@ Failure with_identity(Failure failure, std::string_view image, images::ImageOpti
     return failure;
 }
 
-/// The type that the caller names, or the one that knows the device.
-FailureOr<const FileSystemType*> type_of(std::string_view name, host::BlockDevice* device) {
-    if (!name.empty()) {
-        const FileSystemType* type = find_filesystem(name);
-        if (!type) return Failure(Errno::inval, fmt::format("no file system type \"{}\"", name));
-        return type;
-    }
-    if (!device) return Failure(Errno::inval, "without an image the type must be named");
-    auto found = probe_filesystems(*device);
-    if (!found.ok()) return found.error();
-    if (found->type.empty()) return Failure(Errno::inval, images::what_it_is(*device));
-    const FileSystemType* type = find_filesystem(found->type);
-    ASSERT(type);
-    return type;
-}
-
 FailureOr<void> open_instance(ukfs& fs, const char* image, const ukfs_open_args& args) {
     // First only for what concerns the image, for its type may not be known yet.
     const FileSystemType* named = nullptr;
-    if (args.type) named = TRY(type_of(args.type, nullptr));
+    if (args.type) named = TRY(named_type(args.type));
     auto options = TRY(parse_options(view(args.options), named, Purpose::mount));
     if (args.read_only) options.mount.read_only = true;
 
@@ -83,7 +66,8 @@ FailureOr<void> open_instance(ukfs& fs, const char* image, const ukfs_open_args&
     } else if (named && named->needs_device()) {
         return Failure(Errno::inval, fmt::format("{} needs an image", named->name()));
     }
-    const FileSystemType* type = named ? named : TRY(type_of({}, device.get()));
+    if (!named && !device) return Failure(Errno::inval, "without an image the type must be named");
+    const FileSystemType* type = named ? named : TRY(type_of(*device));
     images::ImageOptions image_options = options.image;
     if (!named) {
         options = TRY(parse_options(view(args.options), type, Purpose::mount));

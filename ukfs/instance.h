@@ -75,6 +75,12 @@ Return call(Body&& body) noexcept {
     }
 }
 
+/// The type of that name or alias. EINVAL.
+FailureOr<const FileSystemType*> named_type(std::string_view name);
+/// The type that knows the device, or that knows what it was before it was damaged: opening or
+/// checking says what is wrong with it. EINVAL (says what it is), EIO.
+FailureOr<const FileSystemType*> type_of(host::BlockDevice& device);
+
 /// Puts a text into a buffer of the caller's, cut if need be, always terminated.
 void copy_text(std::string_view text, char* out, size_t size);
 

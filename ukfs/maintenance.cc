@@ -11,7 +11,7 @@
 using namespace rump;
 using namespace rump::ukfslib;
 
-namespace {
+namespace rump::ukfslib {
 
 FailureOr<const FileSystemType*> named_type(std::string_view name) {
     const FileSystemType* type = find_filesystem(name);
@@ -19,10 +19,7 @@ FailureOr<const FileSystemType*> named_type(std::string_view name) {
     return type;
 }
 
-/// The type of a device that is to be checked: as named, else the one that knows it, or
-/// knows what it was.
-FailureOr<const FileSystemType*> choose_type(const char* name, host::BlockDevice& device) {
-    if (name) return named_type(name);
+FailureOr<const FileSystemType*> type_of(host::BlockDevice& device) {
     auto found = probe_filesystems(device);
     if (!found.ok()) return found.error();
     if (!found->type.empty()) return named_type(found->type);
@@ -35,12 +32,16 @@ FailureOr<const FileSystemType*> choose_type(const char* name, host::BlockDevice
     return Failure(Errno::inval, images::what_it_is(device));
 }
 
+} // namespace rump::ukfslib
+
+namespace {
+
 FailureOr<void> check_image(const char* image, const ukfs_check_args& args,
                             ukfs_check_report& report) {
     auto options = TRY(parse_options(view(args.options), nullptr, Purpose::mount));
     options.image.access = args.repair ? host::Access::read_write : host::Access::read_only;
     auto device = TRY(images::open(image, options.image));
-    const FileSystemType* type = TRY(choose_type(args.type, *device));
+    const FileSystemType* type = args.type ? TRY(named_type(args.type)) : TRY(type_of(*device));
     options = TRY(parse_options(view(args.options), type, Purpose::mount));
     if (!type->can_check())
         return Failure(Errno::opnotsupp, fmt::format("{} has no checker", type->name()));
