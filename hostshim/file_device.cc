@@ -187,7 +187,7 @@ FailureOr<FileDevice::Shape> shape_of(const HostFile& file, const struct stat& s
         return Failure(Errno::inval, fmt::format("offset {} is beyond its end, it has {} bytes",
                                                  options.offset, host.bytes));
     uint64_t left = host.bytes - options.offset;
-    if (options.size > left)
+    if (options.size > (writing ? left : INT64_MAX - options.offset))
         return Failure(Errno::inval, fmt::format("too short: {} bytes from offset {}, asked for {}",
                                                  left, options.offset, options.size));
     return FileDevice::Shape{.offset = options.offset,

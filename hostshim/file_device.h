@@ -12,7 +12,9 @@ enum class Access : uint8_t { read_only, read_write };
 struct FileDeviceOptions {
     Access access = Access::read_only;
     uint64_t offset = 0; // first byte of the file that belongs to the device
-    uint64_t size = 0;   // 0: to the end of the file
+    /// Bytes; 0: to the end of the file. More than there is for reading only: of an image whose end
+    /// is missing; there it is EIO.
+    uint64_t size = 0;
     /// false, read_only only: takes no lock and asks nobody, for a look at a partition table while
     /// partitions are in use.
     bool lock = true;

@@ -341,6 +341,32 @@ def test_part_of_a_disk(scratch):
         run([*check_with, image])
 
 
+def test_the_rest_of_an_image_whose_end_is_missing(scratch):
+    for daemon, image, _ in image_daemons(scratch):
+        where = scratch.folder(daemon)
+        with fuse_mount(scratch, daemon, image, mountpoint=where):
+            for i in range(12):
+                with open(f"{where}/{i}", "wb") as file:
+                    file.write(bytes([i]) * (1 << 20))
+        whole = os.path.getsize(image)
+        os.truncate(image, whole * 5 // 8)
+        before = digest(image)
+        refused([tool(daemon), image, where], 32, f"-o ro,size={whole}")
+        refused([tool(daemon), "-o", f"size={whole}", image, where], 32, "too short")
+        readable = lost = 0
+        with fuse_mount(scratch, daemon, image, options=["ro", f"size={whole}"], mountpoint=where):
+            for i in range(12):
+                try:
+                    with open(f"{where}/{i}", "rb") as file:
+                        equal(file.read(), bytes([i]) * (1 << 20), f"{daemon}, {i}")
+                    readable += 1
+                except OSError as error:
+                    equal(error.errno, errno.EIO, f"{daemon}, {i}")
+                    lost += 1
+        check(readable > 0 and lost > 0, f"{daemon}: {readable} files can be read, {lost} not")
+        equal(digest(image), before, daemon)
+
+
 def test_shown_owner_and_umask(scratch):
     for daemon, image, _ in image_daemons(scratch):
         options = ["uid=1234", "gid=2345", "umask=027"]

@@ -246,7 +246,7 @@ def test_refusals(scratch):
     assert "nosuchfs" in refusal("ls", "-t", "nosuchfs", image)
     assert "unknown option" in refusal("ls", "-o", "nonsense", image)
     assert "/nothing: No such file" in refusal("cat", image, "/nothing")
-    assert "too short" in refusal("ls", "-o", "size=64M", image)
+    assert "too short" in refusal("touch", "-o", "size=64M", image, "/new")
     assert "not a mode" in refusal("chmod", image, "u!x", "/", code=2)
     assert "UID" in refusal("chown", image, "root", "/", code=2)
     refusal("rm", image, "/lost+found")
@@ -342,6 +342,17 @@ def test_partitions(scratch):
     ukfs("touch", "--part", "1", disk, "/new")
     assert ukfs("ls", "--part", "1", disk).split() == ["here", "lost+found", "new"]
     assert digest(inner) == before
+
+
+def test_the_rest_of_an_image_whose_end_is_missing(scratch):
+    image = image_in(scratch, "short", 4)
+    ukfs("touch", image, "/here")
+    os.truncate(image, 3 << 20)
+    before = digest(image)
+    assert "-o ro,size=4194304" in refusal("ls", image)
+    assert "too short" in refusal("touch", "-o", "size=4M", image, "/new")
+    assert ukfs("ls", "-o", "ro,size=4M", image).split() == ["here", "lost+found"]
+    assert digest(image) == before
 
 
 def test_hostile_names_stay_inside(scratch):

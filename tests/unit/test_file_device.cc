@@ -68,7 +68,7 @@ TEST_CASE("what is no image is refused with the reason") {
     auto beyond = refusal(image, {.offset = 4096});
     CHECK(beyond.code == Errno::inval);
     CHECK_THAT(beyond.text, Contains("4096"));
-    auto too_short = refusal(image, {.offset = 1024, .size = 3073});
+    auto too_short = refusal(image, {.access = Access::read_write, .offset = 1024, .size = 3073});
     CHECK(too_short.code == Errno::inval);
     CHECK_THAT(too_short.text, Contains("too short"));
     CHECK(refusal(image, {.offset = 1, .size = UINT64_MAX}).code == Errno::inval);
@@ -112,6 +112,17 @@ TEST_CASE("a window shows its part of the file only") {
     CHECK(seen[1] == std::byte{9});
     CHECK(seen[2000] == std::byte{9});
     CHECK(seen[2001] == std::byte{0});
+}
+
+TEST_CASE("of an image whose end is missing the rest can be read") {
+    TempDir dir;
+    auto device = open_file_device(make_file(dir, "image", 8192), {.offset = 1024, .size = 16384});
+    REQUIRE(device.ok());
+    CHECK((*device)->size() == 16384);
+    Bytes seen(4096);
+    CHECK((*device)->read(3072, seen).ok());
+    CHECK((*device)->read(3073, seen).error() == Errno::io);
+    CHECK((*device)->read(12288, seen).error() == Errno::io);
 }
 
 TEST_CASE("a device opened for reading writes nothing") {

@@ -1,5 +1,6 @@
 // Boot region to Geometry: every field and relation is checked here, nowhere else.
 #include "kernel/fs/exfatfs/geometry.h"
+#include "kernel/sys/missing_end.h"
 
 #include <fmt/format.h>
 
@@ -68,8 +69,8 @@ FailureOr<Geometry> Geometry::validate(const disk::BootSector& boot, uint64_t de
     g.media_failure = boot.flags & disk::flag_media_failure;
     uint64_t sectors = boot.volume_length;
     if (sectors > device_size >> boot.sector_shift)
-        return wrong("{} sectors of {} bytes are more than the device's {} bytes", sectors,
-                     g.sector_size, device_size);
+        return wrong("{} sectors of {} bytes are more than the device's {} bytes{}", sectors,
+                     g.sector_size, device_size, how_to_read_the_rest(sectors, g.sector_size));
     g.volume_size = sectors << boot.sector_shift;
     uint64_t fats_end = boot.fat_offset + uint64_t{boot.fat_count} * boot.fat_length;
     if (boot.fat_offset < 2 * disk::boot_region_sectors)

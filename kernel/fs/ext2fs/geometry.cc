@@ -1,5 +1,6 @@
 // Validation of the superblock: every field and every relation that later code relies on.
 #include "kernel/fs/ext2fs/geometry.h"
+#include "kernel/sys/missing_end.h"
 
 #include <fmt/format.h>
 
@@ -211,8 +212,9 @@ FailureOr<Geometry> Geometry::validate(const disk::Superblock& sb, uint64_t devi
         return wrong(fmt::format("first data block {}", g.first_data_block));
     if (g.block_count <= g.first_data_block) return wrong(fmt::format("{} blocks", g.block_count));
     if (g.block_count > device_size >> g.block_shift)
-        return wrong(fmt::format("{} blocks of {} bytes, but the image has {} bytes", g.block_count,
-                                 g.block_size, device_size));
+        return wrong(fmt::format("{} blocks of {} bytes, but the image has {} bytes{}",
+                                 g.block_count, g.block_size, device_size,
+                                 how_to_read_the_rest(g.block_count, g.block_size)));
     TRY(read_groups(g, sb));
     if (sb.reserved_blocks > g.block_count)
         return wrong(fmt::format("{} reserved blocks", sb.reserved_blocks.get()));

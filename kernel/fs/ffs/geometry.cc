@@ -2,6 +2,7 @@
 // relies on is checked here, once (fs(5); the list of lies is the one of every
 // image fuzzer: shifts, masks, products, places).
 #include "kernel/fs/ffs/geometry.h"
+#include "kernel/sys/missing_end.h"
 #include "kernel/sys/rounding.h"
 
 #include <fmt/format.h>
@@ -83,8 +84,10 @@ FailureOr<void> read_groups(Geometry& g, const Superblock& sb, uint64_t device_s
     CHECK_FIELD(g.ufs2 || g.size <= INT32_MAX, "size");
     CHECK_FIELD(g.dsize <= g.size, "dsize");
     if (g.size > device_size >> g.fshift)
-        return Failure(Errno::uclean, fmt::format("superblock: size is {} bytes, the image has {}",
-                                                  g.size << g.fshift, device_size));
+        return Failure(Errno::uclean,
+                       fmt::format("superblock: size is {} bytes, the image has {}{}",
+                                   g.size << g.fshift, device_size,
+                                   how_to_read_the_rest(g.size, g.fsize)));
     CHECK_FIELD(g.cgsize >= sizeof(disk::CylinderGroup) && g.cgsize <= g.bsize, "cgsize");
     CHECK_FIELD(g.sblkno < g.cblkno, "sblkno");
     CHECK_FIELD(g.cblkno < g.iblkno && g.iblkno - g.cblkno >= howmany(g.cgsize, g.fsize), "cblkno");

@@ -1,5 +1,6 @@
 // Boot sector to Geometry: every field and relation is checked here, nowhere else.
 #include "kernel/fs/msdosfs/geometry.h"
+#include "kernel/sys/missing_end.h"
 #include "kernel/sys/rounding.h"
 
 #include <fmt/format.h>
@@ -209,8 +210,8 @@ FailureOr<Geometry> Geometry::validate(std::span<const std::byte, 512> sector,
     if (sectors == 0 && !g.atari) sectors = boot.sectors_32;
     if (sectors == 0) return wrong("number of sectors is 0");
     if (sectors * g.sector_size > device_size)
-        return wrong("{} sectors of {} bytes are more than the device's {} bytes", sectors,
-                     g.sector_size, device_size);
+        return wrong("{} sectors of {} bytes are more than the device's {} bytes{}", sectors,
+                     g.sector_size, device_size, how_to_read_the_rest(sectors, g.sector_size));
 
     TRY(lay_out(boot, sectors, behind[2] == std::byte{0xff} && behind[3] == std::byte{0xff}, g));
     if (!g.atari) read_tail(sector, g);
