@@ -35,6 +35,11 @@ Result<NameUnits> parse_name(std::string_view name) {
     return parsed;
 }
 
+bool usable_in_paths(std::string_view name) {
+    return !name.empty() && name != "." && name != ".." && name.find('/') == name.npos &&
+           name.find('\0') == name.npos;
+}
+
 void fold(std::u16string_view units, const vfs::UpcaseTable& upcase, NameUnits& out) {
     units = without_tail(units);
     out.size = std::min(units.size(), out.units.size());

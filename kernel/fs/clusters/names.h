@@ -30,6 +30,9 @@ struct NameUnits {
 /// Windows does. "." and ".." are not given here.
 Result<NameUnits> parse_name(std::string_view name);
 
+/// A path can hold it: it is not empty, "." or "..", and has no '/' and no NUL.
+bool usable_in_paths(std::string_view name);
+
 /// `units` as they compare: upper case, without trailing dots and blanks.
 void fold(std::u16string_view units, const vfs::UpcaseTable& upcase, NameUnits& out);
 /// The same for a name that a user looks for. ENOENT: no name on the volume can be this one;

@@ -18,10 +18,7 @@ uint16_t name_hash(std::u16string_view units, const vfs::UpcaseTable& upcase) {
 Result<void> show_name(std::u16string_view units, std::string& out) {
     out.clear();
     vfs::append_utf8(units, out);
-    bool usable = !out.empty() && out != "." && out != ".." && out.find('/') == out.npos &&
-                  out.find('\0') == out.npos;
-    if (!usable) return Errno::uclean;
-    return {};
+    return clusters::usable_in_paths(out) ? Result<void>() : Errno::uclean;
 }
 
 } // namespace rump::exfatfs

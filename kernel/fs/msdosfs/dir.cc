@@ -10,15 +10,6 @@
 
 namespace rump::msdosfs {
 
-namespace {
-
-bool usable_name(std::string_view name) {
-    return !name.empty() && name != "." && name != ".." && name.find('/') == name.npos &&
-           name.find('\0') == name.npos;
-}
-
-} // namespace
-
 ShortName Entry::short_name() const {
     ShortName name;
     std::copy_n(raw.name, name.size(), name.begin());
@@ -29,14 +20,13 @@ Result<void> show_name(const Entry& entry, const NameRules& rules, std::string& 
     out.clear();
     if (entry.long_name.size > 0) {
         vfs::append_utf8(entry.long_name.view(), out);
-        if (usable_name(out)) return {};
+        if (clusters::usable_in_paths(out)) return {};
         out.clear();
     }
     NameUnits shown;
     show_short_name(entry.short_name(), entry.raw.case_bits, rules, shown);
     vfs::append_utf8(shown.view(), out);
-    if (!usable_name(out)) return Errno::uclean;
-    return {};
+    return clusters::usable_in_paths(out) ? Result<void>() : Errno::uclean;
 }
 
 /// The next short entry of any kind, with its long name.
